@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A workspace: one folder that holds everything of one study, and the settings in its `vnsight.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import UsageError
+
+CONVENTIONS = ("on_only", "ramp_trapezoid", "ramp_full")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a site may set; each value is part of the meaning of the marts, so change it between loads with care."""
+
+    shards: int = 16  # fixed once data is staged; 64 to 256 above 50,000 patients
+    workers: int = 1  # 2 pay above some 50 million rows
+    windows_days: tuple[int, ...] = (7, 28, 90)
+    carry_limit_days: int = 180
+    charge_convention: str = "on_only"
+    secret_file: str = "secret.key"
+    trusted_receipt: tuple[str, ...] = ()  # sources whose own receipt time is when a fact became known
+    alerts_file: str = "alerts.yaml"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.shards <= 4096:
+            raise UsageError(f"vnsight.toml, workspace.shards: {self.shards} is not between 1 and 4096")
+        if self.workers not in (1, 2, 3, 4):
+            raise UsageError(f"vnsight.toml, workspace.workers: {self.workers} is not between 1 and 4")
+        if not self.windows_days or any(not 1 <= d <= 3650 for d in self.windows_days):
+            raise UsageError("vnsight.toml, workspace.windows_days: name whole days between 1 and 3650, such as [7, 28, 90]")
+        if self.charge_convention not in CONVENTIONS:
+            raise UsageError(f"vnsight.toml, workspace.charge_convention: choose one of {', '.join(CONVENTIONS)}")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where the parts of one study lie, with its settings and its declared sources (raw tables of the TOML file)."""
+
+    home: Path
+    settings: Settings = Settings()
+    sources: tuple[Mapping[str, Any], ...] = field(default=())
+
+    @property
+    def inbox(self) -> Path:
+        """Folder drop: `inbox/<source>/` is pulled by every run."""
+        return self.home / "inbox"
+
+    @property
+    def landing(self) -> Path:
+        """Raw files exactly as they arrived, named by content hash; never changed."""
+        return self.home / "landing"
+
+    @property
+    def staged(self) -> Path:
+        """Facts in canonical form, one Delta table per contract, sharded by patient."""
+        return self.home / "staged"
+
+    @property
+    def marts(self) -> Path:
+        """Published tables as Parquet with a Delta log."""
+        return self.home / "marts"
+
+    @property
+    def quarantine(self) -> Path:
+        """Refused rows with their raw bytes."""
+        return self.home / "quarantine"
+
+    @property
+    def ledger(self) -> Path:
+        """Per load, source and file: how many rows ended in which bin."""
+        return self.home / "ledger"
+
+    @property
+    def loads(self) -> Path:
+        """Working folders of loads; only the newest is kept."""
+        return self.home / "loads"
+
+    @property
+    def window(self) -> Path:
+        """The database file that analysts open: `marts.duckdb`."""
+        return self.home / "marts.duckdb"
+
+    @property
+    def secret_path(self) -> Path:
+        """File of the pseudonym key; relative to the workspace unless absolute."""
+        return self.home / self.settings.secret_file
+
+
+def _settings(table: Mapping[str, Any]) -> Settings:
+    known = {f.name for f in fields(Settings)}
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise UsageError(f"vnsight.toml, workspace.{unknown[0]}: not a setting; there are: {', '.join(sorted(known))}")
+    return Settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+
+
+def open_workspace(home: Path) -> Workspace:
+    """Open the workspace in `home` (default settings without a `vnsight.toml`); `UsageError` names a broken setting."""
+    home = home.resolve()
+    if not home.is_dir():
+        raise UsageError(f"{home} is not a folder; create a workspace with: vnsight init {home}")
+    path = home / "vnsight.toml"
+    if not path.exists():
+        return Workspace(home)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path.name} cannot be read: {error}") from error
+    unknown = sorted(set(document) - {"workspace", "source"})
+    if unknown:
+        raise UsageError(f"vnsight.toml, [{unknown[0]}]: not a table it knows; there are: [workspace] and [[source]]")
+    return Workspace(home, _settings(document.get("workspace", {})), tuple(document.get("source", ())))
