@@ -47,8 +47,7 @@ def read_typed(kind: Any, node: Any, where: str) -> Any:
     if is_dataclass(kind):
         return _read_dataclass(kind, node, where)
     if get_origin(kind) in (Union, types.UnionType):
-        inner = next(a for a in get_args(kind) if a is not type(None))
-        return None if node is None else read_typed(inner, node, where)
+        return _read_union([a for a in get_args(kind) if a is not type(None)], node, where)
     if get_origin(kind) is Literal:
         _expect(node in get_args(kind), where, f"one of {', '.join(map(str, get_args(kind)))}", node)
         return node
@@ -60,6 +59,15 @@ def read_typed(kind: Any, node: Any, where: str) -> Any:
         key, value = get_args(kind)
         return {read_typed(key, k, f"{where}, key {k}"): read_typed(value, v, f"{where}.{k}") for k, v in node.items()}
     return _read_scalar(kind, node, where)
+
+
+def _read_union(kinds: list[Any], node: Any, where: str) -> Any:
+    """One kind or nothing; or one value or a list of values, told apart by the brackets."""
+    if node is None:
+        return None
+    lists = [k for k in kinds if get_origin(k) is tuple]
+    wanted = lists if lists and isinstance(node, list | tuple) else [k for k in kinds if k not in lists]
+    return read_typed((wanted or kinds)[0], node, where)
 
 
 def _expect(good: bool, where: str, expected: str, node: Any) -> None:
