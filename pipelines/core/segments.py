@@ -42,12 +42,15 @@ class DoseOptions:
     convention: Convention = "on_only"
 
 
+DEFAULT_OPTIONS: Final = DoseOptions()
+
+
 def build_segments(
     devices: pl.DataFrame,
     settings: pl.DataFrame,
     interrogations: pl.DataFrame,
     sessions: pl.DataFrame,
-    options: DoseOptions = DoseOptions(),
+    options: DoseOptions = DEFAULT_OPTIONS,
 ) -> pl.DataFrame:
     """Return the segments of a shard: `SEGMENTS_SCHEMA`, sorted by patient, device, stream and start.
 
@@ -55,27 +58,42 @@ def build_segments(
     repaired `started_at` and their `_fingerprint`. Facts of devices that `devices` does not list are left out. The order of
     rows never matters. A device without an end has open segments (end 2100-01-01). Errors: `UnknownModelError`.
     """
-    known = _with_model_facts(devices).with_columns(
+    return segments_of(with_model_facts(devices), settings, interrogations, sessions, options)
+
+
+def segments_of(
+    devices: pl.DataFrame,
+    settings: pl.DataFrame | None,
+    interrogations: pl.DataFrame | None,
+    sessions: pl.DataFrame | None,
+    options: DoseOptions,
+) -> pl.DataFrame:
+    """`build_segments` for devices whose modality and charge_known are there already; None is a source that was not asked.
+
+    Implanted devices need settings and interrogations, the others need sessions; a source of None leaves its devices out.
+    """
+    known = devices.with_columns(
         a_ms=to_ms("activated_at"), e_ms=pl.min_horizontal(to_ms("ended_at").fill_null(OPEN_END_MS), OPEN_END_MS)
     )
     implanted = known.filter(pl.col("modality") == "implanted")
     driven = known.filter(pl.col("modality") != "implanted")
-    pieces = pl.concat([
-        implanted_pieces(implanted, settings, interrogations, options.carry_limit_ms, options.convention),
-        train_pieces(implanted, settings, interrogations),
-        session_pieces(driven, sessions, "on_only"),  # only implanted devices ramp
-    ])  # fmt: skip
-    owned = pieces.join(known.select("device_key", "patient_key", "charge_known"), on="device_key", how="inner")
+    parts: list[pl.DataFrame] = []
+    if settings is not None and interrogations is not None:
+        parts.append(implanted_pieces(implanted, settings, interrogations, options.carry_limit_ms, options.convention))
+        parts.append(train_pieces(implanted, settings, interrogations))
+    if sessions is not None:
+        parts.append(session_pieces(driven, sessions, "on_only"))  # only implanted devices ramp
+    owned = pl.concat(parts).join(known.select("device_key", "patient_key", "charge_known"), on="device_key", how="inner")
     return add_cumulative(owned.sort(*STREAM_COLUMNS, "start_ms")).select(
         pl.col(c).cast(dtype) for c, dtype in SEGMENTS_SCHEMA.items()
     )
 
 
-def _with_model_facts(devices: pl.DataFrame) -> pl.DataFrame:
-    """Add modality and charge_known by model."""
+def with_model_facts(devices: pl.DataFrame) -> pl.DataFrame:
+    """Add modality and charge_known by `model`; `UnknownModelError` names the first model that is not listed."""
     rows = [(m.id, m.modality, m.charge_known) for m in load_models().values()]
     models = pl.DataFrame(rows, schema={"model": pl.String, "modality": pl.String, "charge_known": pl.Boolean}, orient="row")
-    known = devices.join(models, on="model", how="left")
+    known = devices.drop("modality", strict=False).join(models, on="model", how="left")  # the model knows better
     unlisted = known.filter(pl.col("modality").is_null())["model"]
     if len(unlisted):
         raise UnknownModelError(f"devices, model: {unlisted[0]!r} is not in schemas/codes/device_models.yaml (add it there)")

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dose per patient, device and UTC day, by the same edges and differences as the windows of responses."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from pipelines.core.implanted import NORMAL, UNKNOWN_STREAM
+from pipelines.core.kernel import Ints, Streams
+from pipelines.core.units import DAY_MS, to_ms
+from pipelines.core.windows import Edge, Pairs, dose_between, edge_at
+
+DAILY_COLUMNS: Final = (
+    "patient_key", "device_key", "day", "charge_pc", "charge_pc_high", "pulses_milli", "on_ms", "sessions", "coverage",
+    "current_ua", "adherence",
+)  # fmt: skip
+
+
+def dose_daily(segments: pl.DataFrame, devices: pl.DataFrame, horizon: pl.DataFrame) -> pl.DataFrame:
+    """Return `DAILY_COLUMNS`, one row per patient, device and day, in that order.
+
+    `segments` is one shard, sorted; `devices` has patient_key, device_key, activated_at, ended_at and prescribed_min_per_day;
+    `horizon` has patient_key and horizon_ms, the last instant to report on. Days run from the day of activation to the day of
+    the horizon or of the end, whichever is first; days are whole, so the first and last also hold time without the device.
+
+    `coverage`, `charge_pc` and `charge_pc_high` as for a window of one day. `current_ua` is in force at the end of the day: of
+    the last stretch of stimulation or programmed vector that meets the day; null when there is none or nobody knows.
+    `adherence` is on time by prescribed time, at most 1; null when nothing is prescribed.
+    """
+    streams = Streams.of(segments)
+    days = _device_days(devices, horizon).join(_stream_ranges(streams), on=["patient_key", "device_key"], how="left")
+    days = days.with_columns(pl.col("first", "last").fill_null(0)).sort("patient_key", "device_key", "day_no")
+    pairs = Pairs.of(streams, days["first"].to_numpy(), days["last"].to_numpy())
+    start = days["day_no"].to_numpy() * DAY_MS
+    begin, end = edge_at(streams, pairs, start), edge_at(streams, pairs, start + DAY_MS)
+    dose = dose_between(streams, pairs, begin, end, np.full(len(start), DAY_MS, dtype=np.int64))
+    current = _current_at(streams, pairs, end, start[pairs.window])
+    prescribed_ms = pl.col("prescribed_min_per_day") * 60_000
+    return pl.concat([days, dose], how="horizontal").with_columns(
+        day=pl.col("day_no").cast(pl.Int32).cast(pl.Date),
+        current_ua=current,
+        adherence=pl.min_horizontal(pl.col("on_ms") / prescribed_ms, 1.0),
+    ).with_columns(adherence=pl.when(pl.col("prescribed_min_per_day") > 0).then("adherence")).select(DAILY_COLUMNS)  # fmt: skip
+
+
+def _device_days(devices: pl.DataFrame, horizon: pl.DataFrame) -> pl.DataFrame:
+    """One row per device and day number since 1970; a device that ended at midnight has no day after it."""
+    end = to_ms("ended_at") - 1
+    spans = devices.join(horizon, on="patient_key", how="inner").select(
+        "patient_key",
+        "device_key",
+        "prescribed_min_per_day",
+        first_day=to_ms("activated_at") // DAY_MS,
+        last_day=pl.min_horizontal("horizon_ms", end) // DAY_MS,
+    )
+    lasting = spans.filter(pl.col("last_day") >= pl.col("first_day"))
+    day_no = pl.int_ranges("first_day", pl.col("last_day") + 1).alias("day_no")
+    return lasting.with_columns(day_no).explode("day_no", empty_as_null=False).drop("first_day", "last_day")
+
+
+def _stream_ranges(streams: Streams) -> pl.DataFrame:
+    """First stream of every device and the one after its last."""
+    owners = pl.DataFrame({"patient_key": streams.patient_key, "device_key": streams.device_key}).with_row_index("stream")
+    return owners.group_by("patient_key", "device_key").agg(
+        first=pl.col("stream").min().cast(pl.Int64), last=pl.col("stream").max().cast(pl.Int64) + 1
+    )
+
+
+def _current_at(streams: Streams, pairs: Pairs, end: Edge, day_start: Ints) -> pl.Series:
+    """Current of the piece, normal or unknown, that began last of those meeting the day; magnet trains are extra."""
+    if not len(streams.key):
+        return pl.Series("current_ua", [None] * (len(pairs.begin) - 1), dtype=pl.Int64)
+    column, at = streams.columns, np.maximum(end.row, 0)
+    meets = (end.row >= streams.first_row[pairs.stream]) & (column["end_ms"][at] > day_start)
+    kind = streams.stream[pairs.stream]
+
+    def of_stream(wanted: int, values: Ints) -> Ints:
+        return pairs.total(np.where(meets & (kind == wanted), values, 0))
+
+    current, rated = column["current_ua"][at], column["rate_known"][at].astype(np.int64)
+    normal, unknown = of_stream(NORMAL, column["start_ms"][at]), of_stream(UNKNOWN_STREAM, column["start_ms"][at])
+    last_is_normal = normal >= unknown
+    value = np.where(last_is_normal, of_stream(NORMAL, current), of_stream(UNKNOWN_STREAM, current))
+    given = np.where(last_is_normal, of_stream(NORMAL, rated), of_stream(UNKNOWN_STREAM, rated)) > 0
+    return pl.Series("current_ua", value).zip_with(pl.Series(given), pl.Series([None], dtype=pl.Int64))
