@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mart `patients`: one row per patient with what answers are stratified by, nothing that names a person."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from pipelines.core.canonical import Canonical
+from schemas.code_lists import disorder_of, history_flags
+
+LANDMARK_DAYS = 90  # arms are decided here, never with hindsight
+
+
+def _base(canonical: Canonical) -> pl.DataFrame:
+    """Registered patients, and those whom a survey source brings along without a registry; withdrawn ones are gone."""
+    registry = canonical.accepted("patients").select("patient_key", "birth_year", "sex", "site", "index_at")
+    surveys = canonical.accepted("survey_responses").filter("_registers").select("patient_key").unique()
+    return pl.concat([registry, surveys.join(registry, on="patient_key", how="anti")], how="diagonal").sort("patient_key")
+
+
+def _age_band(birth_year: pl.Expr, index_at: pl.Expr) -> pl.Expr:
+    """Ten-year band of the age in the index year; 90 and over is one band, an impossible age is null."""
+    decade = (index_at.dt.year() - birth_year) // 10
+    band = (decade * 10).cast(pl.String) + "-" + (decade * 10 + 9).cast(pl.String)
+    band = pl.when(decade == 0).then(pl.lit("00-09")).otherwise(band)
+    return pl.when(decade >= 9).then(pl.lit("90+")).when(decade >= 0).then(band)
+
+
+def _disorders(conditions: pl.DataFrame) -> pl.DataFrame:
+    codes = conditions["code"].unique().to_list()
+    named = conditions.with_columns(disorder=pl.col("code").replace_strict({c: disorder_of(c) for c in codes}, return_dtype=pl.String))
+    return named.drop_nulls("disorder").group_by("patient_key").agg(disorders=pl.col("disorder").unique().sort())
+
+
+def _history(events: pl.DataFrame, base: pl.DataFrame) -> pl.DataFrame:
+    """Flags and the number of failed trials, from events before the index date; undated events count as before it."""
+    dated = events.join(base.select("patient_key", "index_at"), on="patient_key", how="inner")
+    before = dated.filter(pl.col("happened_at").is_null() | pl.col("index_at").is_null() | (pl.col("happened_at") < pl.col("index_at")))
+    flags = {f.name: pl.col("kind").is_in(f.kinds).sum() >= f.at_least for f in history_flags()}
+    return before.group_by("patient_key").agg(failed_trials=(pl.col("kind") == "failed_trial").sum().cast(pl.Int64), **flags)
+
+
+def _first_device(devices: pl.DataFrame) -> pl.DataFrame:
+    ordered = devices.sort("activated_at", "device_key")
+    return ordered.group_by("patient_key", maintain_order=True).agg(pl.col("modality").first(), pl.col("activated_at").first())
+
+
+def _cbt_start(therapy: pl.DataFrame, base: pl.DataFrame) -> pl.DataFrame:
+    cbt = therapy.filter(pl.col("therapy") == "cbt").join(base.select("patient_key", "index_at"), on="patient_key", how="inner")
+    return cbt.filter(pl.col("started_at") >= pl.col("index_at")).group_by("patient_key").agg(cbt_started_at=pl.col("started_at").min())
+
+
+def _arm() -> pl.Expr:
+    landmark = pl.col("index_at") + pl.duration(days=LANDMARK_DAYS)
+    vns = (pl.col("activated_at") <= landmark).fill_null(False)
+    cbt = (pl.col("cbt_started_at") <= landmark).fill_null(False)
+    return (
+        pl.when(vns & cbt).then(pl.lit("vns_cbt")).when(vns).then(pl.lit("vns")).when(cbt).then(pl.lit("cbt"))
+        .otherwise(pl.lit("neither"))
+    )  # fmt: skip
+
+
+def describe_patients(canonical: Canonical) -> pl.DataFrame:
+    """One row per patient with an accepted fact of their own: keys still 64-bit, columns of contract `mart.patients`.
+
+    Unknown stays null (age band, sex, site, modality); a history flag is false when no event says otherwise.
+    """
+    base = _base(canonical)
+    frame = base
+    for part in (
+        _first_device(canonical.accepted("devices")), _disorders(canonical.accepted("conditions")),
+        _history(canonical.accepted("history_events"), base), _cbt_start(canonical.accepted("therapy_sessions"), base),
+    ):  # fmt: skip
+        frame = frame.join(part, on="patient_key", how="left", maintain_order="left")
+    return frame.with_columns(
+        _age_band(pl.col("birth_year"), pl.col("index_at")).alias("age_band"),
+        pl.col("disorders").fill_null([]), pl.col("failed_trials").fill_null(0),
+        *(pl.col(f.name).fill_null(False) for f in history_flags()),
+        arm=_arm(),
+    )  # fmt: skip

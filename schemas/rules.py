@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Row rules of a contract as Polars expressions: name `column:rule` -> true where a row breaks it.
+
+The frame has the wire's columns, already typed (instants as UTC microseconds). A null breaks `null` only; every other rule looks
+at values that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import polars as pl
+
+from schemas.contract import Column, Contract
+from schemas.devices import Model, load_models
+
+Rules = dict[str, pl.Expr]
+
+
+def _bound(column: Column, value: float | str) -> pl.Expr:
+    return pl.lit(value).str.to_datetime(time_unit="us", time_zone="UTC") if column.type == "timestamp" else pl.lit(value)
+
+
+def _outside(column: Column, value: pl.Expr) -> pl.Expr:
+    checks = []
+    if column.minimum is not None:
+        checks.append(value < _bound(column, column.minimum))
+    if column.maximum is not None:
+        checks.append(value > _bound(column, column.maximum))
+    return pl.any_horizontal(checks)
+
+
+def _off_grid(value: pl.Expr, legal: frozenset[int]) -> pl.Expr:
+    thousandths = (value * 1000).round()
+    return ~thousandths.cast(pl.Int64).is_in(sorted(legal)) | ((value * 1000 - thousandths).abs() > 1e-6)
+
+
+def _grid_rule(column: Column, models: list[Model]) -> pl.Expr:
+    """True where the value is none that the row's own model can be set to; models without such a grid are not judged."""
+    is_array = column.type.startswith("array")
+    check = pl.lit(False)
+    for legal in {m.grid[column.grid or ""] for m in models if (column.grid or "") in m.grid}:
+        ids = [m.id for m in models if m.grid.get(column.grid or "") == legal]
+        value = pl.col(column.name)
+        broken = value.list.eval(_off_grid(pl.element(), legal)).list.any() if is_array else _off_grid(value, legal)
+        check = check | (pl.col("model").is_in(ids) & broken)
+    return check
+
+
+def _column_rules(column: Column) -> Rules:
+    value, rules = pl.col(column.name), Rules()
+    if column.required:
+        rules["null"] = value.is_null() | ((value == "") if column.type == "string" else pl.lit(False))
+    if column.minimum is not None or column.maximum is not None:
+        is_array = column.type.startswith("array")
+        rules["range"] = value.list.eval(_outside(column, pl.element())).list.any() if is_array else _outside(column, value)
+    if column.pattern:
+        rules["pattern"] = ~value.str.contains(column.pattern) & (value != "")
+    if column.valid_values:
+        rules["enum"] = ~value.is_in(column.valid_values)
+    if column.grid == "model":
+        rules["unknown"] = ~value.is_in(list(load_models()))
+    elif column.grid and column.grid not in ("instrument", "form_version", "answers"):
+        rules["grid"] = _grid_rule(column, list(load_models().values()))
+    return {f"{column.name}:{name}": rule for name, rule in rules.items()}
+
+
+def _session_rules() -> Rules:
+    steps, gaps, lengths = pl.col("step_offsets_ms"), pl.col("gap_offsets_ms"), pl.col("gap_durations_ms")
+    rising: Callable[[pl.Expr], pl.Expr] = lambda e: e.list.diff().list.eval(pl.element() <= 0).list.any()  # noqa: E731
+    return {
+        "step_offsets_ms:order": (steps.list.first() != 0) | rising(steps) | (steps.list.last() >= pl.col("duration_ms")) | (steps.list.len() == 0),
+        "step_offsets_ms:null_item": steps.list.eval(pl.element().is_null()).list.any(),
+        "step_intensities:null_item": pl.col("step_intensities").list.eval(pl.element().is_null()).list.any(),
+        "step_intensities:length": pl.col("step_intensities").list.len() != steps.list.len(),
+        "gap_durations_ms:length": gaps.list.len().fill_null(0) != lengths.list.len().fill_null(0),
+        "gap_offsets_ms:order": rising(gaps),
+        "device_started_at:order": pl.col("device_started_at") > pl.col("device_clock_at"),
+        "off_s:null": pl.col("on_s").is_not_null() != pl.col("off_s").is_not_null(),
+    }  # fmt: skip
+
+
+def row_rules(contract: Contract) -> Rules:
+    """All row rules of a source contract, in column order."""
+    rules: Rules = {}
+    for column in contract.columns:
+        rules |= _column_rules(column)
+    if contract.name == "stimulation_sessions":
+        rules |= _session_rules()
+    return rules
+
+
+HINTS = {
+    "current_ma:range": "is it in microamperes?",
+    "off_min:range": "is it in seconds?",
+    "off_min:grid": "is it in seconds?",
+    "pulse_width_us:range": "is it in milliseconds?",
+    "form_version:unknown": "add the form to the instrument's YAML file, with its item order and coding",
+}
+
+
+def explain(contract: Contract, rule: str) -> str:
+    """Say in words what breaking `column:rule` means, with the bounds and a hint, but never the value."""
+    name, _, kind = rule.partition(":")
+    column = next((c for c in contract.columns if c.name == name), None)
+    if column is None:
+        return rule
+    what = {
+        "null": "is required and missing", "type": f"is not of type {column.type}", "timestamp": "is not an ISO 8601 instant",
+        "range": f"is outside {column.minimum} to {column.maximum} {column.unit or ''}".rstrip(), "pattern": "does not have the declared form",
+        "enum": f"is none of {', '.join(column.valid_values)}", "grid": "cannot be set on this model", "unknown": "is not known",
+        "zone": "has no zone", "nonexistent": "never was: clocks were set forward", "not_finite": "is not a finite number",
+        "length": "does not have the length it must have", "order": "is out of order", "label": "holds a label the map does not know",
+    }.get(kind, kind)  # fmt: skip
+    hint = f" ({HINTS[rule]})" if rule in HINTS else ""
+    return f"{name} {what}{hint}. {column.failure}".strip()
