@@ -146,11 +146,12 @@ def _within(table: str, paths: Iterable[str]) -> tuple[str, ...]:
 
 def _schema(ws: Workspace, table: str, new: list[str], partition: str) -> pa.Schema:
     """Columns of the new files with the partition column; a ledger without a file has those of its contract."""
-    if new:
-        columns = pq.read_schema(ws.home / new[0]).remove_metadata()
-    else:
-        columns = arrow_schema(mart_schema(load_contract("mart.ledger"), ()))
+    columns = pq.read_schema(ws.home / new[0]).remove_metadata() if new else _ledger_schema()
     return columns if partition in columns.names else columns.append(pa.field(partition, pa.int64()))
+
+
+def _ledger_schema() -> pa.Schema:
+    return arrow_schema(mart_schema(load_contract("mart.ledger"), ()))
 
 
 def _columns_differ(table: str, log: DeltaTable, schema: pa.Schema, keeps: bool) -> bool:

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shop window: one DuckDB file in which analysts see a whole load, built aside and put in place by one rename."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files as resources
+from pathlib import Path
+
+import duckdb
+
+from quality.results import CheckResult
+from schemas.contract import SOURCES, Contract, load_contract
+from schemas.instrument import load_instruments
+from schemas.workspace import Workspace
+from warehouse.columns import MartColumn, comments, create_table, mart_columns, parquet_source, select_columns
+from warehouse.connection import quote, write_window
+from warehouse.swap import remove_candidate
+
+VIEWS = {  # what can be large stays in Parquet and is only referred to
+    "patients": "marts/patients", "scores": "marts/scores", "dose_daily": "marts/dose_daily",
+    "dose_outcomes": "marts/dose_outcomes", "dispositions": "ledger/dispositions",
+}  # fmt: skip
+SQL_MARTS = ("responders", "strata")  # in this order: strata counts responders
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class WindowMeta:
+    """What a window says about itself. `known_by_us` (UTC microseconds) marks a rebuild of past knowledge."""
+
+    load: int
+    versions: Mapping[str, int] = field(default_factory=dict)
+    known_by_us: int | None = None
+
+
+def build_window(ws: Workspace, path: Path, files: Mapping[str, Sequence[str]], meta: WindowMeta) -> None:
+    """Build a window file at `path` over exactly these files; a file already there is replaced.
+
+    `files`: table (`marts/patients`, `ledger/ledger`, `staged/devices` ...) -> its live files relative to the workspace.
+    A table without files is there with its columns and no rows. Errors of disk and SQL become `VNSightError`.
+    """
+    remove_candidate(path)
+    with write_window(path, f"build of {path.name}") as connection:
+        for name, table in VIEWS.items():
+            _create_view(connection, ws, name, files.get(table, ()))
+        _create_ledger(connection, ws, files.get("ledger/ledger", ()))
+        for name in ("wilson",):
+            connection.execute(_sql("functions", f"{name}.sql"))
+        for name in ("instruments", "freshness", "quality_results", "vnsight_meta"):
+            connection.execute(_sql("tables", f"{name}.sql"))
+        _fill_instruments(connection)
+        _fill_freshness(connection, ws, files, meta)
+        _create_dose_28d(connection, ws)
+        for name in SQL_MARTS:
+            _create_sql_mart(connection, ws, name)
+        _write_meta(connection, meta)
+
+
+def stamp_window(path: Path, meta: WindowMeta) -> None:
+    """Write anew what a candidate says about itself: the versions of its load, once known, and the warnings of its audit."""
+    with write_window(path, f"stamp of {path.name}") as connection:
+        connection.execute("delete from vnsight_meta")
+        _write_meta(connection, meta)
+
+
+def add_results(path: Path, load: int, results: Sequence[CheckResult]) -> None:
+    """Write the results of the audit into a candidate, in place of any that are there."""
+    rows = [
+        [load, r.table, r.rule, r.severity, r.success, r.failed_rows, r.total_rows, r.meaning, r.owner, list(r.sample), r.query]
+        for r in results
+    ]
+    with write_window(path, f"results of the audit in {path.name}") as connection:
+        connection.execute("delete from quality_results")
+        if rows:
+            connection.executemany(f"insert into quality_results values ({', '.join('?' * len(rows[0]))})", rows)
+
+
+def _sql(folder: str, name: str) -> str:
+    return (resources("warehouse") / folder / name).read_text(encoding="utf-8")
+
+
+def _described(ws: Workspace, name: str) -> tuple[Contract, tuple[MartColumn, ...]]:
+    contract = load_contract(f"mart.{name}")
+    return contract, mart_columns(contract, ws.settings.windows_days)
+
+
+def _execute_all(connection: duckdb.DuckDBPyConnection, statements: Iterator[str]) -> None:
+    connection.execute(";\n".join(statements))
+
+
+def _create_view(connection: duckdb.DuckDBPyConnection, ws: Workspace, name: str, files: Sequence[str]) -> None:
+    contract, columns = _described(ws, name)
+    connection.execute(f"create view {name} as {select_columns(columns, ws.home, files)}")
+    _execute_all(connection, comments("view", name, contract, columns))
+
+
+def _create_ledger(connection: duckdb.DuckDBPyConnection, ws: Workspace, files: Sequence[str]) -> None:
+    contract, columns = _described(ws, "ledger")
+    connection.execute(create_table("ledger", columns))
+    connection.execute(f"insert into ledger by name {select_columns(columns, ws.home, files)} order by load, source, file, bin")
+    _execute_all(connection, comments("table", "ledger", contract, columns))
+
+
+def _create_sql_mart(connection: duckdb.DuckDBPyConnection, ws: Workspace, name: str) -> None:
+    contract, columns = _described(ws, name)
+    connection.execute(create_table(name, columns))
+    connection.execute(f"insert into {name} by name {_sql(f'marts/{name}', 'query.sql')}")
+    _execute_all(connection, comments("table", name, contract, columns))
+
+
+def _create_dose_28d(connection: duckdb.DuckDBPyConnection, ws: Workspace) -> None:
+    """What `responders` shows of the dose; null where the site does not ask for the window of 28 days."""
+    asked = 28 in ws.settings.windows_days
+    dose = "charge_pc_28d, coverage_28d" if asked else "null::bigint as charge_pc_28d, null::double as coverage_28d"
+    connection.execute(f"create temp view dose_28d as select response_key, subscale, {dose} from dose_outcomes")
+
+
+def _fill_instruments(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = []
+    for one in load_instruments().values():
+        for name, subscale in one.subscales.items():
+            cut = next(iter(subscale.remission), None)
+            worse = one.direction_of(name) == "higher_is_worse"
+            rows.append((one.id, name, worse, cut.comparison if cut else None, cut.value if cut else None))
+    connection.executemany("insert into instruments values (?, ?, ?, ?, ?)", rows)
+
+
+def _fill_freshness(connection: duckdb.DuckDBPyConnection, ws: Workspace, files: Mapping[str, Sequence[str]], meta: WindowMeta) -> None:
+    until = "" if meta.known_by_us is None else f" where epoch_us(_known_at) <= {meta.known_by_us}"
+    parts = ["select null::varchar as source, null::timestamptz as known_at, 0::bigint as n where false"]
+    for source in SOURCES:
+        if live := files.get(f"staged/{source}", ()):
+            parts.append(f"select {quote(source)}, max(_known_at), count(*) from {parquet_source(ws.home, live)}{until}")
+    promises = ", ".join(f"({quote(s)}, {load_contract(s).freshness_days or 'null'}::double)" for s in SOURCES)
+    connection.execute(f"create temp view facts as {' union all '.join(parts)}")
+    connection.execute(f"create temp view promises as from (values {promises}) as t (source, freshness_days)")
+    connection.execute(f"insert into freshness by name {_sql('marts/freshness', 'query.sql')}")
+
+
+def _write_meta(connection: duckdb.DuckDBPyConnection, meta: WindowMeta) -> None:
+    known_by = None if meta.known_by_us is None else _EPOCH + timedelta(microseconds=meta.known_by_us)
+    versions = json.dumps(dict(meta.versions), sort_keys=True)
+    connection.execute(
+        """insert into vnsight_meta select ?, ?, ?, ?, coalesce(list("table" || ': ' || rule order by "table", rule), [])
+        from quality_results where not success and severity = 'warning'""",
+        [meta.load, datetime.now(UTC), known_by, versions],
+    )
