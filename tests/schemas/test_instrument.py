@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+from itertools import chain
+
+import pytest
+
+from schemas.errors import UsageError
+from schemas.instrument import Instrument, load_instrument, load_instruments, read_instrument
+from schemas.instrument_parts import Sourced, Threshold
+from schemas.typed import parse_yaml, read_typed
+
+SMALL = """
+id: TWO
+title: Two items
+source: a paper
+confidence: K+
+licence: {name: free, source: the paper, confidence: K+}
+direction: higher_is_worse
+items: {minimum: 0, maximum: 3}
+reverse: [b]
+forms:
+  standard:
+    {items: [a, b], coding: {minimum: 0, maximum: 3}, labels: {en: {Never: 0, Always: 3}}, source: the paper, confidence: K+}
+  one_based: {items: [b, a], coding: {minimum: 1, maximum: 4}, source: the paper, confidence: K+}
+  falling: {items: [a, b], coding: {minimum: 0, maximum: 9, codes: {9: 0, 2: 1, 1: 2, 0: 3}}, source: the paper, confidence: K+}
+subscales:
+  total:
+    operation: sum
+    items: [a, b]
+    n: 2
+    range: {minimum: 0, maximum: 6}
+    missing: {rule: none, source: the paper, confidence: K+}
+"""
+
+
+def test_the_four_instruments_are_shipped():
+    assert set(load_instruments()) == {"DERS-36", "DERS-16", "PHQ-9", "GAD-7"}
+    assert all("standard" in i.forms for i in load_instruments().values())
+
+
+@pytest.mark.parametrize(
+    ("form", "item", "points"),
+    [
+        ("standard", "a", {0: 0, 1: 1, 2: 2, 3: 3}),
+        ("standard", "b", {0: 3, 1: 2, 2: 1, 3: 0}),  # reversed: minimum + maximum - code
+        ("one_based", "a", {1: 0, 2: 1, 3: 2, 4: 3}),  # one less than on the form
+        ("one_based", "b", {1: 3, 2: 2, 3: 1, 4: 0}),  # both at once
+        ("falling", "a", {9: 0, 2: 1, 1: 2, 0: 3}),  # explicit codes, with a gap
+    ],
+)
+def test_points_of_every_legal_code(form, item, points):
+    assert read_instrument(SMALL, "two.yaml").points(form, item) == points
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("n: 2", "n: 3", "instrument TWO, subscales.total: n is 3, but 2"),
+        ("items: [a, b]\n    n: 2", "items: [a, c]\n    n: 2", "item c is not on form standard"),
+        ("{minimum: 0, maximum: 6}", "{minimum: 0, maximum: 8}", "subscales.total.range: declared .*8.* reach .*6"),
+        ("rule: none,", "rule: prorate,", "prorate needs a minimum"),
+        ("rule: none,", "rule: prorate, minimum: 3,", "between 1 and 2"),
+        ("rule: none,", "rule: impute,", "missing.rule: expected one of none, prorate, found str 'impute'"),
+        ("reverse: [b]", "reverse: [z]", "reverse: item z is not on form"),
+        ("minimum: 1, maximum: 4", "minimum: 1, maximum: 5", "one_based.coding: 1-5 is not as wide as the item range 0-3"),
+        ("Always: 3", "Always: 4", "'Always' has code 4, outside 0-3"),
+        ("Always: 3", "never: 3", "has another code in another wording"),
+        (
+            "{items: [a, b], coding: {minimum: 0, maximum: 3}",
+            "{items: [a, a], coding: {minimum: 0, maximum: 3}",
+            "an item is listed twice",
+        ),
+        ("title: Two items", "title: 2", "two.yaml.title: expected text, found int 2"),
+        ("title: Two items\n", "", "two.yaml: title is missing"),
+        ("title:", "titel:", "two.yaml.titel: not a key it knows; there are: .*title"),
+        ("confidence: K+\nlic", "confidence: sure\nlic", "confidence: expected one of S, C"),
+        ("reverse: [b]", "reverse: b", "reverse: expected a list"),
+        ("minimum: 0, maximum: 3}\nrev", "minimum: 0.5, maximum: 3}\nrev", "items.minimum: expected a whole number"),
+        ("minimum: 0, maximum: 3}\nrev", "minimum: true, maximum: 3}\nrev", "expected a whole number, found bool"),
+        ("{Never: 0,", "{No: 0,", "expected text, found bool False"),  # YAML reads No as false
+        ("id: TWO", "id: TWO\nid: THREE", "line 3: key 'id' is written twice"),
+        ("id: TWO", "id: [TWO", "two.yaml line"),
+    ],
+)
+def test_a_broken_file_is_refused_with_its_place(old, new, message):
+    assert SMALL.count(old) >= 1
+    with pytest.raises(UsageError, match=f"(?s){message}"):
+        read_instrument(SMALL.replace(old, new, 1), "two.yaml")
+
+
+def test_an_unknown_instrument_names_those_there_are():
+    with pytest.raises(UsageError, match=r"no instrument is called BDI; there are: .*PHQ-9"):
+        load_instrument("BDI")
+
+
+def test_every_number_has_a_source():
+    def walk(value):
+        if dataclasses.is_dataclass(value):
+            yield value
+            for one in dataclasses.fields(value):
+                yield from walk(getattr(value, one.name))
+        elif isinstance(value, dict | tuple):
+            yield from chain.from_iterable(map(walk, value.values() if isinstance(value, dict) else value))
+
+    sourced = [v for i in load_instruments().values() for v in walk(i) if isinstance(v, Sourced)]
+    assert len(sourced) > 60
+    assert all(len(v.source) > 4 for v in sourced)
+
+
+# domain 3.2 and 3.3: standard deviation, reliability, published reliable change
+@pytest.mark.parametrize(
+    ("instrument", "row", "points"),
+    [
+        ("PHQ-9", 0, 6.43), ("PHQ-9", 1, 6.763), ("GAD-7", 0, 5.49), ("GAD-7", 1, 5.371),
+        ("DERS-36", 0, 19.9), ("DERS-36", 1, 19.204),
+    ],
+)  # fmt: skip
+def test_reliable_change_reproduces_the_published_points(instrument, row, points):
+    decimals = len(str(points).split(".")[1])
+    assert round(load_instrument(instrument).subscales["total"].reliable_change[row].points, decimals) == points
+
+
+@pytest.mark.parametrize(
+    ("instrument", "score", "band"),
+    [
+        ("PHQ-9", 4, "minimal"), ("PHQ-9", 5, "mild"), ("PHQ-9", 9.9, "mild"), ("PHQ-9", 10, "moderate"),
+        ("PHQ-9", 15, "moderately_severe"), ("PHQ-9", 20, "severe"), ("PHQ-9", 27, "severe"),
+        ("GAD-7", 4, "minimal"), ("GAD-7", 5, "mild"), ("GAD-7", 10, "moderate"), ("GAD-7", 15, "severe"),
+        ("DERS-16", 50, None),  # no band is published
+    ],
+)  # fmt: skip
+def test_bands_start_at_their_lower_end(instrument, score, band):
+    assert load_instrument(instrument).subscales["total"].band(score) == band
+
+
+@pytest.mark.parametrize(
+    ("instrument", "list_of", "name", "met", "unmet"),
+    [
+        ("PHQ-9", "caseness", "major_depression", 10, 9),
+        ("PHQ-9", "remission", "remission", 4.5, 5),  # below 5, not at most 5; a prorated 4.5 is below
+        ("PHQ-9", "response", "response", 50, 49.9),  # exactly half counts
+        ("PHQ-9", "change", "nhs_reliable", 6, 5),
+        ("GAD-7", "caseness", "nhs_caseness", 8, 7),
+        ("GAD-7", "caseness", "generalised_anxiety", 10, 9),
+        ("GAD-7", "remission", "remission", 4, 5),
+        ("GAD-7", "change", "nhs_reliable", 4, 3),
+        ("DERS-36", "caseness", "suggested_cutoff", 95, 94),
+    ],
+)
+def test_thresholds_at_their_boundary(instrument, list_of, name, met, unmet):
+    total = load_instrument(instrument).subscales["total"]
+    threshold = next(t for t in getattr(total, list_of) if t.name == name)
+    assert threshold.is_met(met)
+    assert not threshold.is_met(unmet)
+
+
+@pytest.mark.parametrize(
+    ("comparison", "truth"), [("below", (1, 0, 0)), ("at_most", (1, 1, 0)), ("at_least", (0, 1, 1)), ("above", (0, 0, 1))]
+)
+def test_a_threshold_compares_as_it_says(comparison, truth):
+    threshold = Threshold(name="t", comparison=comparison, value=5, source="-", confidence="K+")
+    assert tuple(threshold.is_met(x) for x in (4, 5, 6)) == truth
+
+
+def test_loinc_codes_stand_where_they_were_confirmed():
+    phq, gad = load_instrument("PHQ-9").loinc, load_instrument("GAD-7").loinc
+    assert (phq.panel, phq.total, phq.unscored["difficulty"]) == ("44249-1", "44261-6", "69722-7")
+    assert " ".join(phq.items.values()) == "44250-9 44255-8 44259-0 44254-1 44251-7 44258-2 44252-5 44253-3 44260-8"
+    assert phq.answers == {0: "LA6568-5", 1: "LA6569-3", 2: "LA6570-1", 3: "LA6571-9"}
+    assert " ".join(gad.items.values()) == "69725-0 68509-9 69733-4 69734-2 69735-9 69689-8 69736-7"
+    assert (gad.panel, gad.total) == ("69737-5", "70274-6")
+    assert load_instrument("DERS-36").loinc is load_instrument("DERS-16").loinc is None  # none confirmed, none guessed
+
+
+def test_directions_may_differ_between_subscales():
+    node = parse_yaml(SMALL, "two.yaml")
+    node["subscales"]["skill"] = {**node["subscales"]["total"], "direction": "lower_is_worse"}
+    instrument = read_typed(Instrument, node, "two.yaml")
+    assert instrument.direction_of("skill") == "lower_is_worse"
+    assert instrument.direction_of("total") == "higher_is_worse"
