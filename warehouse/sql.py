@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One read-only question in SQL to the published marts, with errors a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from schemas.errors import UsageError, VNSightError
+from schemas.workspace import Workspace
+from warehouse.connection import read_window
+
+_READS = ("SELECT", "EXPLAIN")
+
+
+def query(place: Workspace | Path, sql: str) -> pa.Table:
+    """Answer one SELECT (also WITH, FROM, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN) from `marts.duckdb` or another window file.
+
+    Instants come in UTC. `UsageError` for anything else than one reading statement, for wrong syntax and for unknown names, with
+    the names that exist; `VNSightError` when the files behind the views cannot be read.
+    """
+    path = place.window if isinstance(place, Workspace) else place
+    with read_window(path) as connection:
+        _check_one_read(connection, sql)
+        try:
+            answer: pa.Table = connection.sql(sql).to_arrow_table()
+        except duckdb.CatalogException as error:
+            raise UsageError(_unknown_table(connection, str(error))) from error
+        except duckdb.BinderException as error:
+            raise UsageError(f"{_first(error)} (columns of a table: describe TABLE)") from error
+        except duckdb.IOException as error:
+            raise VNSightError(f"{_first(error)}. Was the folder moved? Build the window anew: vnsight refresh") from error
+        except duckdb.Error as error:
+            raise UsageError(f"the query failed: {_first(error)}") from error
+    return answer
+
+
+def _check_one_read(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        hint = "quote the whole query for your shell, and write text in single quotes"
+        raise UsageError(f"this is not SQL: {_first(error)} ({hint})") from error
+    if len(statements) != 1:
+        raise UsageError(f"one statement at a time: {len(statements)} were given")
+    kind = statements[0].type.name
+    if kind not in _READS:
+        raise UsageError(f"the marts are read-only: {kind} is not a question (SELECT, FROM, WITH, DESCRIBE, SHOW, EXPLAIN are)")
+
+
+def _unknown_table(connection: duckdb.DuckDBPyConnection, message: str) -> str:
+    rows = connection.execute("select distinct table_name from duckdb_columns() where not internal order by 1").fetchall()
+    names = [row[0] for row in rows]
+    asked = re.search(r"with name (\w+) does not exist", message)
+    if asked is None or "Table" not in message:
+        return message.split("\n", maxsplit=1)[0]
+    near = difflib.get_close_matches(asked[1].lower(), names, 1)
+    guess = f" (did you mean {near[0]}?)" if near else ""
+    return f"there is no table {asked[1]}{guess}; there are: {', '.join(names)}"
+
+
+def _first(error: Exception) -> str:
+    return str(error).split("\n")[0]
