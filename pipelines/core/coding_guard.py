@@ -62,22 +62,24 @@ def refuse_coding(counts: CodeCounts, declared: Coding) -> FileRefusal | None:
     """Refuse a file whose codes contradict the declared coding; None lets it pass.
 
     1. Shifted: some shift of the declared range holds at least 99 % of all cells, the end which that shift drops occurs in no
-       cell, and the rows with a code outside are more than 1 % of rows could explain by chance (p < 1e-6). A form declared
-       1-4 in which zeros occur and no 4 does, or one declared 0-3 with fours and no zero.
+       cell, and typing errors in 1 % of rows, half of which hit the one code beside the range, would hardly look so
+       (p < 1e-6). A form declared 1-4 in which zeros occur and no 4 does, or one declared 0-3 with fours and no zero.
     2. Otherwise: rows with a code outside are more than 10 % of rows could explain (p < 1e-6): another scale, or an
        undeclared code for missing answers.
 
-    p is the Chernoff bound over rows, not cells, because the cells of one person are not independent. So a legitimate file is
-    never refused for codes that nobody happened to choose, and is refused by typing errors at most once in a million.
-    In turn three rows are too few to prove anything; their own row check remains.
+    p is the Chernoff bound over rows, not cells, because the cells of one person are not independent; it is halved for every
+    row outside when the shift explains all of them. So a legitimate file is never refused for codes that nobody happened to
+    choose, and by typing errors at most once in a million. In turn two rows prove nothing; their own row check remains.
     """
     total = sum(counts.cells.values())
     shift = _explaining_shift(counts, declared)
-    rate = OTHER_RATE if shift is None else SHIFT_RATE
-    if not total or chance_at_most(counts.rows, counts.rows_outside, rate) >= CHANCE:
+    outside = {c: k for c, k in counts.cells.items() if not declared.minimum <= c <= declared.maximum}
+    chance = chance_at_most(counts.rows, counts.rows_outside, OTHER_RATE if shift is None else SHIFT_RATE)
+    if shift is not None and all(declared.minimum + shift <= c <= declared.maximum + shift for c in outside):
+        chance *= 0.5**counts.rows_outside
+    if not total or chance >= CHANCE:
         return None
     found = f"declared {declared}, but codes {min(counts.cells)} to {max(counts.cells)} occur"
-    outside = {c: k for c, k in counts.cells.items() if not declared.minimum <= c <= declared.maximum}
     worst = max(outside, key=lambda c: outside[c], default=declared.maximum)
     rows = f"{counts.rows_outside:,} of {counts.rows:,} rows hold such a code"
     often = f"{worst} in {outside.get(worst, 0):,} of {total:,} cells; {rows}"

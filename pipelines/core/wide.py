@@ -12,7 +12,7 @@ from pipelines.core.coding_guard import CodeCounts, FileRefusal, refuse_coding
 from pipelines.core.wide_mapping import WideLayout, WideMapping, lay_out
 from schemas.instrument import Instruments
 
-WHOLE_NUMBER = r"^[+-]?\d+(\.0+)?$"  # 2.0 is what many tools write for 2 beside a missing cell; nothing is lost by reading it
+WHOLE_NUMBER = r"^[+-]?[0-9]+(\.0+)?$"  # 2.0 is what many tools write for 2 beside a missing cell; nothing is lost by reading it
 CODE_LIMIT = 10_000  # codes beyond are counted as this one: a column of identifiers must not fill the memory
 
 

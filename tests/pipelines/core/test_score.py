@@ -54,9 +54,7 @@ def make_responses(rows, instrument="T", form="standard"):
 
 def results(instrument, rows, form="standard"):
     scored = score_responses(make_responses(rows, form=form), {"T": instrument})
-    return {
-        n: scored.filter(pl.col("subscale") == n).select("score", "status", "n_answered").rows() for n in instrument.subscales
-    }
+    return {n: scored.filter(pl.col("subscale") == n).select("score", "status", "n_answered").rows() for n in instrument.subscales}
 
 
 # --- the operations other instruments need (domain section 3) ----------------------------------------------------------
@@ -174,9 +172,7 @@ def brute_force(instrument, answers):
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(sorted(SHIPPED)).flatmap(lambda i: answers_of(SHIPPED[i])), min_size=1, max_size=12))
 def test_equals_a_person_with_a_pencil(responses):
-    frame = pl.concat(
-        [make_responses([a], i).with_columns(pl.lit(k).alias("response_key")) for k, (i, a) in enumerate(responses)]
-    )
+    frame = pl.concat([make_responses([a], i).with_columns(pl.lit(k).alias("response_key")) for k, (i, a) in enumerate(responses)])
     expected = [(k, *row) for k, (i, a) in enumerate(responses) for row in brute_force(SHIPPED[i], a)]
     got = score_responses(frame, SHIPPED).select("response_key", "subscale", "score", "status", "reason", "n_answered").rows()
     assert got == expected
