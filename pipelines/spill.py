@@ -33,7 +33,7 @@ def write_spill(placed: pl.DataFrame, source: str, folder: Path) -> list[SpillRe
     if not placed.height:
         return []
     path = folder / f"{uuid.uuid4().hex}.arrow"
-    refs = []
+    refs: list[SpillRef] = []
     with pa.OSFile(f"{path}.tmp", "wb") as sink:
         writer = None
         for (shard,), part in placed.partition_by("_shard", as_dict=True, include_key=False, maintain_order=True).items():

@@ -95,7 +95,8 @@ def _custom(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _column(node: Mapping[str, Any]) -> Column:
-    custom, quality = _custom(node), next(iter(node.get("quality", ())), {})
+    custom = _custom(node)
+    quality: Mapping[str, Any] = next(iter(node.get("quality", ())), {})
     element = node.get("items")
     options = (element or node).get("logicalTypeOptions", {})
     return Column(

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from schemas.errors import UsageError
 
@@ -22,7 +22,7 @@ class Settings:
     workers: int = 1  # 2 pay above some 50 million rows
     windows_days: tuple[int, ...] = (7, 28, 90)
     carry_limit_days: int = 180
-    charge_convention: str = "on_only"
+    charge_convention: Literal["on_only", "ramp_trapezoid", "ramp_full"] = "on_only"
     secret_file: str = "secret.key"
     trusted_receipt: tuple[str, ...] = ()  # sources whose own receipt time is when a fact became known
     alerts_file: str = "alerts.yaml"
@@ -97,7 +97,8 @@ def _settings(table: Mapping[str, Any]) -> Settings:
     unknown = sorted(set(table) - known)
     if unknown:
         raise UsageError(f"vnsight.toml, workspace.{unknown[0]}: not a setting; there are: {', '.join(sorted(known))}")
-    return Settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    return Settings(**values)
 
 
 def open_workspace(home: Path) -> Workspace:

@@ -74,8 +74,8 @@ def _in_zone(part: pl.DataFrame) -> pl.DataFrame:
     unknown = part.with_columns(utc=pl.lit(None, pl.Datetime("us", "UTC")), unknown=pl.lit(True))
     if not zone:
         return unknown
-    in_utc = wall.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
     try:
-        return part.with_columns(utc=in_utc, unknown=pl.lit(False))
+        local = wall.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+        return part.with_columns(utc=local.dt.convert_time_zone("UTC"), unknown=pl.lit(False))
     except pl.exceptions.ComputeError:
         return unknown

@@ -31,7 +31,7 @@ class _Refused(ValueError):
 @cache
 def _wire(source: str) -> tuple[dict[str, pl.DataType], pa.Schema, msgspec.json.Decoder[Any]]:
     contract = load_contract(source)
-    fields = [(c.name, _PYTHON[c.type] | None, None) for c in contract.columns]  # type: ignore[operator]
+    fields = [(c.name, _PYTHON[c.type] | None, None) for c in contract.columns]
     schema = wire_schema(contract)
     return schema, arrow_schema(schema), msgspec.json.Decoder(msgspec.defstruct(source, fields))
 

@@ -129,7 +129,7 @@ def _marts(canonical: Canonical, segments: pl.DataFrame, windows: tuple[int, ...
 def _publishable(frame: pl.DataFrame, mart: str, windows: tuple[int, ...]) -> pl.DataFrame:
     """The contract's columns in its order, sorted by its key, keys as text."""
     contract = load_contract(f"mart.{mart}")
-    frame = frame.sort([k for k in contract.key])
+    frame = frame.sort(contract.key)
     texts = [key_texts(frame[c]) for c in frame.columns if c.endswith("_key")]
     return frame.with_columns(texts).select(
         pl.col(name).cast(kind) for name, kind in mart_schema(contract, window_names(windows)).items()
