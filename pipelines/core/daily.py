@@ -38,12 +38,18 @@ def dose_daily(segments: pl.DataFrame, devices: pl.DataFrame, horizon: pl.DataFr
     begin, end = edge_at(streams, pairs, start), edge_at(streams, pairs, start + DAY_MS)
     dose = dose_between(streams, pairs, begin, end, np.full(len(start), DAY_MS, dtype=np.int64))
     current = _current_at(streams, pairs, end, start[pairs.window])
-    prescribed_ms = pl.col("prescribed_min_per_day") * 60_000
     return pl.concat([days, dose], how="horizontal").with_columns(
         day=pl.col("day_no").cast(pl.Int32).cast(pl.Date),
         current_ua=current,
-        adherence=pl.min_horizontal(pl.col("on_ms") / prescribed_ms, 1.0),
-    ).with_columns(adherence=pl.when(pl.col("prescribed_min_per_day") > 0).then("adherence")).select(DAILY_COLUMNS)  # fmt: skip
+        adherence=_adherence(dose["on_ms"], days["prescribed_min_per_day"]),
+    ).select(DAILY_COLUMNS)  # fmt: skip
+
+
+def _adherence(on_ms: pl.Series, prescribed_min: pl.Series) -> pl.Series:
+    """Divide in numpy: Polars multiplies by the reciprocal where a column is constant, so a ratio would depend on the shard."""
+    prescribed_ms = prescribed_min.fill_null(0).to_numpy() * 60_000
+    ratio = np.minimum(on_ms.to_numpy() / np.maximum(prescribed_ms, 1), 1.0)
+    return pl.Series("adherence", ratio).zip_with(pl.Series(prescribed_ms > 0), pl.Series([None], dtype=pl.Float64))
 
 
 def _device_days(devices: pl.DataFrame, horizon: pl.DataFrame) -> pl.DataFrame:
