@@ -38,13 +38,14 @@ class SubscaleScores:
     def to_columns(self) -> dict[str, pl.Series]:
         """Columns score, status, reason and n_answered; a score is null exactly where the status is unscorable."""
         absent = np.isnan(self.score)
-        status = np.where(absent, "unscorable", np.where(self.whole, "complete", "prorated"))
-        sentences = np.array([f"answered {k} of {self.n_parts}, needs {self.needed}" for k in range(self.n_parts + 1)])
-        reason = np.where(absent, sentences[self.parts_answered], "")
+        # texts are gathered by number: numpy strings would be copied one by one
+        status = np.where(absent, 2, np.where(self.whole, 0, 1))
+        sentences = [f"answered {k} of {self.n_parts}, needs {self.needed}" for k in range(self.n_parts + 1)]
+        reason = np.where(absent, self.parts_answered, self.n_parts + 1)
         return {
             "score": pl.Series(self.score, dtype=pl.Float64).fill_nan(None),
-            "status": pl.Series(status, dtype=pl.String),
-            "reason": pl.Series(reason, dtype=pl.String).replace("", None),
+            "status": pl.Series(["complete", "prorated", "unscorable"]).gather(status),
+            "reason": pl.Series([*sentences, None], dtype=pl.String).gather(reason),
             "n_answered": pl.Series(self.items_answered, dtype=pl.Int64),
         }
 

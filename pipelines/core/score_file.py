@@ -83,7 +83,7 @@ def detect_coding(frame: pl.DataFrame, columns: tuple[str, ...], missing: tuple[
     return "codes" if 2 * numbers >= len(cells) else "labels"
 
 
-def score_file(  # noqa: PLR0913 - each is an option of the command
+def score_file(
     path: Path,
     instrument: str,
     items: str | tuple[str, ...] = "q{}",
