@@ -63,7 +63,9 @@ class _Run:
         return str(self.folder / "owners.arrow")
 
     def graph(self, step: str, elements: Sequence[Any], transform: Any) -> list[Any]:
-        return run_graph(step, elements, transform, self.folder, self.workspace.settings.workers, self.progress)
+        heavy = step in ("ingest", "stage", "recall")  # the others take less than starting a second worker
+        workers = min(self.workspace.settings.workers, len(elements)) if heavy else 1
+        return run_graph(step, elements, transform, self.folder, workers, self.progress)
 
     def facts(self, source: str) -> dict[int, str]:
         return dict(self.live.get(f"staged/{source}", {}))

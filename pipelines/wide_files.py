@@ -21,6 +21,9 @@ from schemas.frames import wire_schema
 from schemas.instrument import load_instruments
 
 
+SELDOM = 10  # a label in no more cells than this may be somebody's own words and is not repeated
+
+
 @dataclass(frozen=True)
 class WideRows:
     """A mapped file: rows in the contract's columns, the text they came from, and words for what the mapping found."""
@@ -66,8 +69,10 @@ def read_wide(path: Path, file: str, table: Mapping[str, Any]) -> WideRows:
     if result.refused is not None:
         all_rows = [Broken(n, raw, (result.refused.rule,)) for n, raw in rows]
         notes = (f"{result.refused.rule}: {result.refused.message}",)
-        return WideRows(Parsed(_empty(), [*damaged, *broken, *all_rows]), chunk, registers, {result.refused.rule: result.refused.message}, notes)
-    bad = [Broken(rows[r][0], rows[r][1], tuple(reasons), i) for r, i, reasons in result.bad.select("row", "response_id", "reasons").iter_rows()]
+        messages = {result.refused.rule: result.refused.message}
+        return WideRows(Parsed(_empty(), [*damaged, *broken, *all_rows]), chunk, registers, messages, notes)
+    refused = result.bad.select("row", "response_id", "reasons").iter_rows()
+    bad = [Broken(rows[r][0], rows[r][1], tuple(reasons), i) for r, i, reasons in refused]
     lines = cells["_line"].gather(result.responses["row"])
     frame = result.responses.with_columns(lines.alias("_line")).select([*wire_schema(load_contract("survey_responses")), "_line"])
     return WideRows(Parsed(frame, [*damaged, *broken, *bad]), body, registers, {}, _label_notes(result.unknown_labels, len(bad)))
@@ -80,6 +85,8 @@ def _empty() -> pl.DataFrame:
 def _label_notes(unknown: Mapping[str, int], rows: int) -> tuple[str, ...]:
     if not unknown:
         return ()
-    seen = ", ".join(f"{label!r} {cells:,} cells" for label, cells in sorted(unknown.items(), key=lambda i: -i[1])[:10])
+    often = sorted(((label, n) for label, n in unknown.items() if n > SELDOM), key=lambda i: -i[1])[:10]
+    seen = ", ".join(f"{label!r} {n:,} cells" for label, n in often) or f"none of them in more than {SELDOM} cells"
     total = sum(unknown.values())
-    return (f"labels the map does not know: {total:,} cells in {rows:,} rows ({seen}); add them under wide.labels, with their codes",)
+    where = f"{total:,} cells in {rows:,} rows"
+    return (f"labels the map does not know: {where} ({seen}); add them under wide.labels, with their codes",)

@@ -62,7 +62,12 @@ def _muldiv_by_digits(q: Ints, r: Ints, c: Ints) -> Ints:
 def amount_after(amount: Ints, elapsed_ms: Ints, cycle_ms: Ints) -> Ints:
     """Return `floor(amount * elapsed / cycle)`: what a cycle of that amount has delivered that long after its first start."""
     cycles = elapsed_ms // cycle_ms
-    result: Ints = amount * cycles + muldiv(amount, elapsed_ms - cycles * cycle_ms, cycle_ms)
+    return _amount_of_cycles(amount, cycles, elapsed_ms - cycles * cycle_ms, cycle_ms)
+
+
+def _amount_of_cycles(amount: Ints, cycles: Ints, rest_ms: Ints, cycle_ms: Ints) -> Ints:
+    """The same where the whole cycles are counted already: three amounts share one division."""
+    result: Ints = amount * cycles + muldiv(amount, rest_ms, cycle_ms)
     return result
 
 
@@ -150,7 +155,9 @@ def cumulative_at(streams: Streams, row: Ints, stream_idx: Ints, t_ms: Ints) -> 
     column = streams.columns
     start, cycle = column["start_ms"][row], column["cycle_ms"][row]
     elapsed = np.where(begun, np.minimum(t_ms, column["end_ms"][row]) - start, 0)
+    cycles = elapsed // cycle
+    rest = elapsed - cycles * cycle
     charge, pulses, on = (
-        begun * (column[f"cum_{c}"][row] + amount_after(column[c][row], elapsed, cycle)) for c in AMOUNTS
+        begun * (column[f"cum_{c}"][row] + _amount_of_cycles(column[c][row], cycles, rest, cycle)) for c in AMOUNTS
     )
     return Amounts(charge, pulses, on, begun * (column["cum_sessions"][row] + column["sessions"][row]))

@@ -29,6 +29,11 @@ SEGMENTS_SCHEMA: Final = {
     "current_ua": pl.Int64,
 }  # fmt: skip
 
+# How the table is best written as Parquet: rising columns as differences, repeating ones by dictionary. A third smaller than
+# dictionaries for all, and read faster (bench/join.py).
+RISING_COLUMNS: Final = ("start_ms", "end_ms", "cum_charge_pc", "cum_pulses_milli", "cum_on_ms", "cum_sessions")
+REPEATING_COLUMNS: Final = tuple(c for c in SEGMENTS_SCHEMA if c not in RISING_COLUMNS)
+
 
 class UnknownModelError(VNSightError):
     """A device of a model that `schemas/codes/device_models.yaml` does not list."""

@@ -47,6 +47,11 @@ class Pairs:
         stream = np.arange(begin[-1], dtype=np.int64) - np.repeat(begin[:-1] - first, count)
         return cls(window, stream, begin, streams.stream[stream] != UNKNOWN_STREAM)
 
+    def only_known(self) -> Pairs:
+        """Leave out the streams of unknown time."""
+        kept = np.concatenate([[0], np.cumsum(self.known)])
+        return Pairs(self.window[self.known], self.stream[self.known], kept[self.begin], self.known[self.known])
+
     def total(self, of_pair: Ints) -> Ints:
         """Add up the pairs of each window; a running sum that wraps around cancels in the difference."""
         running = np.concatenate([[0], np.cumsum(of_pair, dtype=np.int64)])
@@ -152,12 +157,12 @@ def known_amounts(
     Segments need the columns of the streams, start_ms, end_ms, cycle_ms, sessions, the amounts and their sums.
     """
     streams = Streams.of(segments)
-    pairs = Pairs.of(streams, *streams.of_patients(patient_key))
-    at = completed_ms[pairs.window]
-    end = cumulative(streams, pairs.stream, at)
+    pairs = Pairs.of(streams, *streams.of_patients(patient_key)).only_known()
+    backs = np.array([0, *windows], dtype=np.int64)
+    edges = completed_ms[pairs.window] - backs[:, None] * DAY_MS
+    before = cumulative(streams, np.tile(pairs.stream, len(backs)), edges.ravel())
     doses: dict[str, Ints] = {}
-    for days in windows:
-        delta = end - cumulative(streams, pairs.stream, at - days * DAY_MS)
-        for name in AMOUNTS:
-            doses[f"{name}_{days}d"] = pairs.total(np.where(pairs.known, getattr(delta, name), 0))
+    for name in AMOUNTS:
+        end, *begins = getattr(before, name).reshape(edges.shape)
+        doses |= {f"{name}_{days}d": pairs.total(end - begin) for days, begin in zip(windows, begins, strict=True)}
     return doses
