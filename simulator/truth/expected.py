@@ -69,15 +69,23 @@ def window_dose(devices: Sequence[DeviceStreams], begin_ms: int, end_ms: int) ->
     )  # fmt: skip
 
 
+def _doses(responses: list[tuple[str, int]], devices: Sequence[DeviceStreams]) -> list[tuple[object, ...]]:
+    return [
+        (response, days, *vars(window_dose(devices, end_ms - days * DAY_MS, end_ms)).values())
+        for response, end_ms in responses
+        for days in WINDOW_DAYS
+    ]
+
+
 def expected_doses(facts: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Return the expected dose of every response in `facts` (accepted rows of the device sources and the survey responses)."""
-    devices: dict[str, list[DeviceStreams]] = {}
-    for patient, streams in streams_of_patients(facts):
-        devices.setdefault(patient, []).append(streams)
+    waiting: dict[str, list[tuple[str, int]]] = {}
+    answered = facts["survey_responses"].select("patient_id", "response_id", end_ms=pl.col("completed_at").cast(pl.Int64) // 1_000)
+    for patient, response, end_ms in answered.sort("response_id").iter_rows():
+        waiting.setdefault(patient, []).append((response, end_ms))
     rows = []
-    responses = facts["survey_responses"].select("response_id", "patient_id", end_ms=pl.col("completed_at").cast(pl.Int64) // 1_000)
-    for response, patient, end_ms in responses.sort("response_id").iter_rows():
-        for days in WINDOW_DAYS:
-            dose = window_dose(devices.get(patient, []), end_ms - days * DAY_MS, end_ms)
-            rows.append((response, days, *vars(dose).values()))
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    for patient, devices in streams_of_patients(facts):
+        rows += _doses(waiting.pop(patient, []), devices)
+    for responses in waiting.values():
+        rows += _doses(responses, [])
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("response_id", "window_days")

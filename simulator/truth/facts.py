@@ -57,11 +57,12 @@ def _session(row: Row) -> Session:
     )  # fmt: skip
 
 
-def _by_device(frame: pl.DataFrame) -> Mapping[str, list[Row]]:
-    groups: dict[str, list[Row]] = {}
-    for row in frame.iter_rows(named=True):
-        groups.setdefault(row["device_id"], []).append(row)
-    return groups
+def _by(column: str, frame: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
+    return {str(key): rows for (key,), rows in frame.partition_by(column, as_dict=True).items()}
+
+
+def _rows(frame: pl.DataFrame | None) -> Iterator[Row]:
+    return iter(()) if frame is None else frame.iter_rows(named=True)
 
 
 class DeviceStreams:
@@ -71,26 +72,40 @@ class DeviceStreams:
         self.known, self.unknown, self.charge_known = known, unknown, charge_known
 
 
-def _implanted(device: Device, changes: list[Row], readings: list[Row]) -> DeviceStreams:
+def _implanted(device: Device, changes: Iterator[Row], readings: Iterator[Row]) -> DeviceStreams:
     streams = implanted_streams([_change(r) for r in changes], [_reading(r) for r in readings], device)
     return DeviceStreams([Stream(streams.normal), Stream(streams.magnet), Stream(streams.autostim)], Stream(streams.unknown), True)
 
 
-def _worn(device: Device, sessions: list[Row], charge_known: bool) -> DeviceStreams:
+def _worn(device: Device, sessions: Iterator[Row], charge_known: bool) -> DeviceStreams:
     streams = worn_streams([_session(r) for r in sessions], device, charge_known)
     return DeviceStreams([Stream(streams.normal)], Stream(streams.unknown), charge_known)
 
 
-def streams_of_patients(facts: Mapping[str, pl.DataFrame]) -> Iterator[tuple[str, DeviceStreams]]:
-    """Yield the patient and the streams of every device, from the accepted rows of the four device sources."""
-    changes = _by_device(facts["device_settings"].with_columns(at_ms=_ms("effective_at")))
-    readings = _by_device(facts["interrogations"].with_columns(at_ms=_ms("interrogated_at")))
-    clocks = {"started_us": "device_started_at", "clock_us": "device_clock_at", "upload_us": "uploaded_at"}
-    texts = facts["stimulation_sessions"].with_columns(**{n: pl.col(c).cast(pl.Int64) for n, c in clocks.items()})
-    sessions = _by_device(texts.drop(pl.selectors.datetime()))
-    for row in facts["devices"].with_columns(a_ms=_ms("activated_at"), e_ms=_ms("ended_at")).iter_rows(named=True):
+class _Records:
+    """Accepted rows of the device sources by device, with whole milliseconds or microseconds beside their instants."""
+
+    def __init__(self, facts: Mapping[str, pl.DataFrame]) -> None:
+        clocks = {"started_us": "device_started_at", "clock_us": "device_clock_at", "upload_us": "uploaded_at"}
+        texts = facts["stimulation_sessions"].with_columns(**{n: pl.col(c).cast(pl.Int64) for n, c in clocks.items()})
+        self.changes = _by("device_id", facts["device_settings"].with_columns(at_ms=_ms("effective_at")))
+        self.readings = _by("device_id", facts["interrogations"].with_columns(at_ms=_ms("interrogated_at")))
+        self.sessions = _by("device_id", texts.drop(pl.selectors.datetime()))
+
+    def streams(self, row: Row) -> DeviceStreams:
+        """Return the streams of the device of a row of `devices`."""
         device, name = Device(row["a_ms"], OPEN_END_MS if row["e_ms"] is None else row["e_ms"]), row["device_id"]
         if row["modality"] == "implanted":
-            yield row["patient_id"], _implanted(device, changes.get(name, []), readings.get(name, []))
-        else:
-            yield row["patient_id"], _worn(device, sessions.get(name, []), load_models()[row["model"]].charge_known)
+            return _implanted(device, _rows(self.changes.get(name)), _rows(self.readings.get(name)))
+        return _worn(device, _rows(self.sessions.get(name)), load_models()[row["model"]].charge_known)
+
+
+def streams_of_patients(facts: Mapping[str, pl.DataFrame]) -> Iterator[tuple[str, list[DeviceStreams]]]:
+    """Yield every patient with a device and the streams of their devices, from the accepted rows of the four device sources.
+
+    One patient at a time: the segments of a year of sessions are many.
+    """
+    records = _Records(facts)
+    devices = facts["devices"].with_columns(a_ms=_ms("activated_at"), e_ms=_ms("ended_at"))
+    for patient, rows in sorted(_by("patient_id", devices).items()):
+        yield patient, [records.streams(row) for row in _rows(rows)]

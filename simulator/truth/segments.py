@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from itertools import accumulate
-from typing import Final
+from typing import Final, NamedTuple
 
 OPEN_END_MS: Final = 4_102_444_800_000  # 2100-01-01: a device that is still in use
 
 
-@dataclass(frozen=True, slots=True)
-class Amounts:
+class Amounts(NamedTuple):
     """What one cycle, or one session, delivers: picocoulombs, thousandths of a pulse, milliseconds of stimulation."""
 
     charge_pc: int
@@ -25,8 +23,7 @@ class Amounts:
 NOTHING: Final = Amounts(0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """One cycle repeating over `[start_ms, end_ms)`. `begins_session` marks the first segment of a session."""
 
     start_ms: int
@@ -76,7 +73,9 @@ def clipped(segment: Segment, begin_ms: int, end_ms: int) -> Segment | None:
     start, end = max(segment.start_ms, begin_ms), min(segment.end_ms, end_ms)
     if start >= end:
         return None
-    return Segment(start, end, segment.cycle_ms, segment.per_cycle, segment.begins_session, segment.rate_known)
+    if start == segment.start_ms and end == segment.end_ms:
+        return segment
+    return segment._replace(start_ms=start, end_ms=end)
 
 
 class Stream:

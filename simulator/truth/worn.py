@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Final
 
@@ -16,7 +17,7 @@ TOLERANCE_US: Final = 120_000_000
 CONTINUOUS_MS: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Session:
     """A session as its accepted record says: instants in us of the device's and the host's clock, lengths in ms, frequency in mHz.
 
@@ -35,7 +36,7 @@ class Session:
     steps: list[tuple[int, int]]
     gaps: list[tuple[int, int]]
 
-    @property
+    @cached_property
     def start_ms(self) -> int:
         """Start by the host's clock: as the device says when its clock is at most 120 s off, moved by the offset otherwise."""
         offset = self.uploaded_us - self.device_clock_us
@@ -78,21 +79,26 @@ def _without(segment: Segment, start_ms: int, end_ms: int) -> list[Segment]:
     return [side for side in sides if side is not None]
 
 
-def _cycle(session: Session, intensity: int, charge_known: bool) -> tuple[int, Amounts]:
-    on, off = session.on_ms, session.off_ms
-    if on is None or off is None:
-        on, off = CONTINUOUS_MS, 0
-    amounts = per_cycle(intensity, session.width_us, session.frequency_mhz, on)
-    return on + off, amounts if charge_known else replace(amounts, charge_pc=0)
+def _on_off(session: Session) -> tuple[int, int]:
+    if session.on_ms is None or session.off_ms is None:
+        return CONTINUOUS_MS, 0
+    return session.on_ms, session.off_ms
+
+
+@cache
+def _amounts(intensity: int, width_us: int, frequency_mhz: int, on_ms: int, charge_known: bool) -> Amounts:
+    amounts = per_cycle(intensity, width_us, frequency_mhz, on_ms)
+    return amounts if charge_known else amounts._replace(charge_pc=0)
 
 
 def _segments(session: Session, device: Device, charge_known: bool) -> list[Segment]:
     """One segment per stretch of constant intensity above zero, without the losses of contact."""
-    start, ends, found = session.start_ms, [o for o, _ in session.steps[1:]] + [session.duration_ms], []
+    start, (on, off), found = session.start_ms, _on_off(session), []
+    ends = [o for o, _ in session.steps[1:]] + [session.duration_ms]
     for (offset, intensity), end in zip(session.steps, ends, strict=True):
         if intensity > 0:
-            cycle, amounts = _cycle(session, intensity, charge_known)
-            pieces = [Segment(start + offset, start + min(end, session.duration_ms), cycle, amounts)]
+            amounts = _amounts(intensity, session.width_us, session.frequency_mhz, on, charge_known)
+            pieces = [Segment(start + offset, start + min(end, session.duration_ms), on + off, amounts)]
             for gap, length in session.gaps:
                 pieces = [rest for p in pieces for rest in _without(p, start + gap, start + gap + length)]
             found += pieces
@@ -116,18 +122,19 @@ def _unknown(device: Device, start: int, end: int, cycle: int, amounts: Amounts,
         yield segment
 
 
-def _missing(device: Device, start: int, end: int, count: int, totals: Amounts) -> Iterator[Segment]:
+def _missing(device: Device, start: int, end: int, count: int, like: _Placed) -> Iterator[Segment]:
+    """`count` sessions nobody uploaded, taken to be `like` this one and spread evenly."""
     if count >= 1:
-        yield from _unknown(device, start, end, max(1, (end - start) // count), totals)
+        yield from _unknown(device, start, end, max(1, (end - start) // count), like.totals)
 
 
 def _silences(placed: list[_Placed], device: Device) -> Iterator[Segment]:
     """Time in which sessions are missing: between two numbers that are not neighbours, before the first, after the last upload."""
     first, last = placed[0], placed[-1]
-    yield from _missing(device, device.activated_ms, first.start_ms, first.session.number - 1, first.totals)
+    yield from _missing(device, device.activated_ms, first.start_ms, first.session.number - 1, first)
     for one, following in pairwise(placed):
         missed = following.session.number - one.session.number - 1
-        yield from _missing(device, one.end_ms, following.start_ms, missed, one.totals)
+        yield from _missing(device, one.end_ms, following.start_ms, missed, one)
     uploaded = max(p.session.uploaded_us for p in placed) // 1_000
     rhythm = last.start_ms - placed[-2].start_ms if len(placed) > 1 else DAY_MS
     cycle = min(DAY_MS, max(last.session.duration_ms, rhythm))
@@ -142,5 +149,6 @@ def worn_streams(sessions: list[Session], device: Device, charge_known: bool) ->
     placed = [_Placed(s, s.start_ms, s.end_ms, _segments(s, device, charge_known)) for s in ordered]
     _settle_overlaps(placed)
     for p in placed:
-        p.segments = [replace(s, begins_session=i == 0) for i, s in enumerate(sorted(p.segments, key=lambda s: s.start_ms))]
+        p.segments.sort(key=lambda s: s.start_ms)
+        p.segments[:1] = [s._replace(begins_session=True) for s in p.segments[:1]]
     return WornStreams([s for p in placed for s in p.segments], list(_silences(placed, device)))
