@@ -110,10 +110,11 @@ class Streams:
         columns = {c: segments.get_column(c).to_numpy() for c in segments.columns}
         begins = stream_begins(*(columns[c] for c in STREAM_COLUMNS))
         first = np.flatnonzero(begins)
-        key = (np.cumsum(begins, dtype=np.int64) - 1) << KEY_BITS
-        key |= columns["start_ms"]
+        first_row = np.append(first, len(begins)).astype(np.int64)
+        key = np.repeat(np.arange(len(first), dtype=np.int64) << KEY_BITS, np.diff(first_row))
+        key += columns["start_ms"]
         patient, device, stream = (columns[c][first].astype(np.int64) for c in STREAM_COLUMNS)
-        return cls(columns, np.append(first, len(begins)).astype(np.int64), patient, device, stream, key)
+        return cls(columns, first_row, patient, device, stream, key)
 
     def of_patients(self, patient_key: Ints) -> tuple[Ints, Ints]:
         """Return the first stream of each patient and the one after the last; equal where the patient has none."""
@@ -160,4 +161,6 @@ def cumulative_at(streams: Streams, row: Ints, stream_idx: Ints, t_ms: Ints) -> 
     charge, pulses, on = (
         begun * (column[f"cum_{c}"][row] + _amount_of_cycles(column[c][row], cycles, rest, cycle)) for c in AMOUNTS
     )
+    if "sessions" not in column:  # a reader that asked for amounts only
+        return Amounts(charge, pulses, on, np.zeros_like(on))
     return Amounts(charge, pulses, on, begun * (column["cum_sessions"][row] + column["sessions"][row]))

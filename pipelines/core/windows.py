@@ -94,8 +94,8 @@ def dose_between(streams: Streams, pairs: Pairs, begin: Edge, end: Edge, length_
     known = {c: pairs.total(np.where(pairs.known, getattr(delta, c), 0)) for c in delivered}
     high = {c: pairs.total(getattr(delta, c)) for c in ("charge_pc", "on_ms")}
     unknown_ms = pairs.total(np.where(pairs.known, 0, end.segment_ms - begin.segment_ms))
-    limited = _touched(streams, pairs, begin, end, "charge_known") & (length_ms > 0)
-    unrated = _touched(streams, pairs, begin, end, "rate_known") & (length_ms > 0)
+    limited = _touched(streams, pairs, begin, end, "charge_known")
+    unrated = _touched(streams, pairs, begin, end, "rate_known")
     charge_known, high_known = pl.Series(~limited), pl.Series(~unrated)
     return pl.DataFrame({**known, "_high": high["charge_pc"], "on_ms_high": high["on_ms"]}).select(
         pl.when(charge_known).then("charge_pc"),
@@ -154,7 +154,7 @@ def known_amounts(
 ) -> dict[str, Ints]:
     """Return only charge_pc, pulses_milli and on_ms known to be delivered, as `{amount}_{w}d`: the join at its leanest.
 
-    Segments need the columns of the streams, start_ms, end_ms, cycle_ms, sessions, the amounts and their sums.
+    Segments need the columns of the streams, start_ms, end_ms, cycle_ms, the amounts and their sums, nothing else.
     """
     streams = Streams.of(segments)
     pairs = Pairs.of(streams, *streams.of_patients(patient_key)).only_known()
