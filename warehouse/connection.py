@@ -40,7 +40,9 @@ def write_window(path: Path, step: str) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute(f"set temp_directory = {quote(str(spill))}")
             connection.execute(f"attach {quote(str(path))} as vnsight_window (storage_version '{STORAGE_VERSION}')")
             connection.execute("use vnsight_window")
+            connection.execute("begin")  # one write to the disk instead of one per statement
             yield connection
+            connection.execute("commit")
             connection.execute("use memory")
             connection.execute("detach vnsight_window")  # checkpoints: everything is in the one file
         finally:

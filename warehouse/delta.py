@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +25,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Sc
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
 from schemas.contract import load_contract
-from schemas.errors import VNSightError
+from schemas.errors import UsageError, VNSightError
 from schemas.frames import arrow_schema, mart_schema
 from schemas.load import CompleteLoad, LoadFiles
 from schemas.milestones import milestone
@@ -62,10 +63,10 @@ def partition_value(path: str) -> int:
 
 def last_complete(ws: Workspace) -> CompleteLoad:
     """Return the last load whose ledger commit was made; load 0 without versions when there is none."""
-    root = str(ws.home / LEDGER)
+    root = _root(ws, LEDGER)
     if not DeltaTable.is_deltatable(root):
         return CompleteLoad(0, {})
-    log = DeltaTable(root, without_files=True)
+    log = DeltaTable(root)
     for limit in (1, None):  # the newest entry, unless somebody maintained the table in between
         for entry in log.history(limit):
             if "vnsight_versions" in entry:
@@ -75,7 +76,7 @@ def last_complete(ws: Workspace) -> CompleteLoad:
 
 def live_files(ws: Workspace, table: str, version: int | None) -> list[str]:
     """Files of a table at a version, sorted, relative to the workspace; none for version None (no such table in the load)."""
-    return [] if version is None else _files_of(DeltaTable(str(ws.home / table), version=version, skip_stats=True), table)
+    return [] if version is None else _files_of(DeltaTable(_root(ws, table), version=version), table)
 
 
 def _files_of(log: DeltaTable | None, table: str) -> list[str]:
@@ -126,8 +127,8 @@ def _tables(files: LoadFiles) -> list[str]:
 def _plan(ws: Workspace, files: LoadFiles, base: CompleteLoad, table: str) -> Change:
     """Compare what must be live after the load with what is live in the log now."""
     replaced = table in files.replaced
-    root, recorded = str(ws.home / table), base.versions.get(table)
-    log = DeltaTable(root, skip_stats=True) if DeltaTable.is_deltatable(root) else None
+    root, recorded = _root(ws, table), base.versions.get(table)
+    log = DeltaTable(root) if DeltaTable.is_deltatable(root) else None
     now = _files_of(log, table)
     before = now if log and log.version() == recorded else live_files(ws, table, recorded)
     touched = set(files.replaced.get(table, ()))
@@ -171,15 +172,15 @@ def _types(schema: Schema) -> dict[str, str]:
 
 def _commit(ws: Workspace, change: Change, load: int, record: Mapping[str, str]) -> int:
     """Bring one table to its state and return its version; a table that is there already is left alone."""
-    root, log = str(ws.home / change.table), change.log
+    log = change.log
     if log and not (change.add or change.remove or record):
         return int(log.version())
     properties = CommitProperties(app_transactions=[Transaction(change.table, load)], custom_metadata=dict(record) or None)
-    adds = [_add_action(root, path, change.partition) for path in change.add]
+    adds = [_add_action(ws.home / change.table, path, change.partition) for path in change.add]
     schema, by = Schema.from_arrow(change.schema), [change.partition]
     if log is None:
         create_table_with_add_actions(
-            root, schema, adds, partition_by=by, commit_properties=properties, post_commithook_properties=_NO_HOOKS
+            _root(ws, change.table), schema, adds, partition_by=by, commit_properties=properties, post_commithook_properties=_NO_HOOKS
         )
         return 0
     # overwrite takes the old files out by itself and is the only mode that also writes new columns
@@ -192,8 +193,16 @@ def _commit(ws: Workspace, change: Change, load: int, record: Mapping[str, str])
     return int(log.version())
 
 
-def _add_action(root: str, path: str, partition: str) -> AddAction:
-    full = f"{root}/{path}"
+def _root(ws: Workspace, table: str) -> str:
+    """Place of a table; `UsageError` for a folder deltalake would look for elsewhere, as it reads a path like an address."""
+    strange = sorted(set("?#%") & set(str(ws.home)))
+    if strange:
+        raise UsageError(f"{ws.home}: a workspace cannot lie in a folder with {' or '.join(strange)} in its name; move or rename it")
+    return str(ws.home / table)
+
+
+def _add_action(root: Path, path: str, partition: str) -> AddAction:
+    full = root / path
     # No minimum and maximum: Delta keeps instants as millisecond text, and a truncated maximum would prune rows that are there.
     stats = json.dumps({"numRecords": pq.read_metadata(full).num_rows})
     state = os.stat(full)
@@ -207,4 +216,4 @@ def _remove_action(path: str, partition: str) -> Any:
 def _checkpoint(ws: Workspace, versions: Mapping[str, int]) -> None:
     for table, version in versions.items():
         if version and version % CHECKPOINT_EVERY == 0:
-            DeltaTable(str(ws.home / table), version=version).create_checkpoint()
+            DeltaTable(_root(ws, table), version=version).create_checkpoint()

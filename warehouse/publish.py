@@ -2,8 +2,9 @@
 """Publication of a load, in the order that makes a crash harmless.
 
     path = candidate(ws, files, base)        # everything readers will see, in a file nobody reads yet
-    ... quality.audit(path), quality.gate    # bad: discard(path), nothing was published
+    ... results = quality.audit(path) ...
     record(ws, path, files, results)         # what the audit found becomes part of the window
+    ... quality.gate(results) ...            # bad: hold(ws, path, load), nothing was published
     complete = commit(ws, files, base)       # Delta, the ledger last: from here on the load exists
     publish(ws, path, complete)              # one rename
 
@@ -24,6 +25,7 @@ from schemas.load import CompleteLoad, LoadFiles
 from schemas.workspace import Workspace
 from warehouse.connection import read_window
 from warehouse.delta import commit_load, last_complete, live_files, live_shards
+from warehouse.storage import guard_storage
 from warehouse.swap import candidate_path, remove_candidate, swap
 from warehouse.window import VIEWS, WindowMeta, add_results, build_window, stamp_window
 
@@ -62,10 +64,23 @@ def discard(path: Path) -> None:
     remove_candidate(path)
 
 
+def hold(ws: Workspace, path: Path, load: int) -> Path:
+    """Keep a candidate that did not pass the gate where its owner can look at it; only the latest is kept. Returns its place."""
+    place = ws.home / "reports" / "held" / f"load-{load}.duckdb"
+    with guard_storage(f"keeping the held load {load}"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        for older in place.parent.glob("load-*.duckdb"):
+            older.unlink()
+        path.chmod(0o444)
+        path.replace(place)
+    return place
+
+
 def record(ws: Workspace, path: Path, files: LoadFiles, results: Sequence[CheckResult]) -> None:
     """Write what the audit found into a candidate and keep that of a load for later rebuilds of its window."""
     if files.known_by_us is None:
-        save_results(ws, files.load, results)
+        with guard_storage(f"results of the audit of load {files.load}"):
+            save_results(ws, files.load, results)
     add_results(path, files.load, results)
 
 
