@@ -84,17 +84,25 @@ def _parse_fast(lines: list[bytes], contract: Contract) -> pl.DataFrame | None:
         ).select(list(schema))
     except (pa.ArrowException, UnicodeDecodeError):
         return None
-    # A repeated key: it is written more often than rows have the field. Absent fields are null and written never.
-    for name in schema:
-        written = data.count(b'"%b"' % name.encode())
-        if written and written != table.num_rows - table[name].null_count + _explicit_nulls(data, name):
-            return None
+    if _may_repeat(data, table):
+        return None
     return pl.DataFrame(pl.from_arrow(table), schema=schema)
 
 
-def _explicit_nulls(data: bytes, name: str) -> int:
-    key = name.encode()
-    return data.count(b'"%b":null' % key) + data.count(b'"%b": null' % key)
+def _may_repeat(data: bytes, table: pa.Table) -> bool:
+    """Whether a line may hold a key twice: keys are written more often than rows have fields. Absent fields are written never.
+
+    Counting all keys settles almost every chunk; keys of other names, or text that looks like one, need a count per field.
+    """
+    filled = sum(table.num_rows - c.null_count for c in table.itercolumns())
+    if data.count(b'":') == filled + data.count(b'":null') + data.count(b'": null'):
+        return False
+    for name in table.column_names:
+        key = name.encode()
+        explicit = data.count(b'"%b":null' % key) + data.count(b'"%b": null' % key)
+        if data.count(b'"%b"' % key) != table.num_rows - table[name].null_count + explicit:
+            return True
+    return False
 
 
 def _parse_lines(lines: list[tuple[int, bytes]], cut: bool, contract: Contract, last: int | None = None) -> Parsed:

@@ -8,7 +8,6 @@ clients such as R read BIGINT as a double and would merge patients. At 10 millio
 from __future__ import annotations
 
 import hmac
-from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -16,7 +15,6 @@ import polars as pl
 from schemas.contract import Contract, Identifier
 
 
-@lru_cache(maxsize=1 << 18)
 def key_of(secret: bytes, kind: Identifier, identifier: str) -> int:
     """Pseudonym of one identifier as a signed 64-bit integer.
 

@@ -70,14 +70,12 @@ def _beyond_codes(codes: list[frozenset[int]]) -> pl.Expr:
     return pl.any_horizontal([e.fill_null(False) for e in each])
 
 
-def _reasons(frame: pl.DataFrame, source: str, first: dict[str, pl.Expr]) -> pl.Series:
-    rules = _rules(source) | first  # the text decides whether an instant is missing
+def _split(frame: pl.DataFrame, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows that break no rule, and the others with all the `rules` they break; names are only worked out for those few."""
     broken = frame.select(any=pl.any_horizontal([rule.fill_null(False) for rule in rules.values()]))["any"]
-    reasons = pl.Series("rules", [[]], dtype=pl.List(pl.String)).new_from_index(0, frame.height)
-    if not broken.any():
-        return reasons
+    bad = frame.filter(broken)
     named = [pl.when(rule.fill_null(False)).then(pl.lit(name)) for name, rule in rules.items()]
-    return frame.select(rules=pl.concat_list(named).list.drop_nulls())["rules"]
+    return frame.filter(~broken), bad.with_columns(rules=pl.concat_list(named).list.drop_nulls())
 
 
 def _known_at(contract: Contract, origin: Provenance) -> pl.Expr:
@@ -93,11 +91,10 @@ def validate(parsed: Parsed, contract: Contract, origin: Provenance, secret: byt
     rule they break. Nothing is coerced and nothing is dropped: `facts.height + refused.height == parsed.frame.height`.
     """
     frame, time_rules = parse_instants(parsed.frame, contract)
-    reasons = _reasons(frame, contract.name, time_rules)
-    bad = reasons.list.len() > 0
+    good, bad = _split(frame, _rules(contract.name) | time_rules)  # the text decides whether an instant is missing
     record_id = pl.concat_str([pl.col(k).cast(pl.String) for k in contract.key], separator="/")
-    refused = frame.with_columns(reasons).filter(bad).select("_line", "rules", record_id=record_id)
-    facts = frame.filter(~bad).drop([n for n in frame.columns if n.endswith("\0")])
+    refused = bad.select("_line", "rules", record_id=record_id)
+    facts = good.drop([n for n in good.columns if n.endswith("\0")])
     facts = replace_identifiers(facts, contract, secret)
     if contract.name == "stimulation_sessions":
         facts = repair_session_clock(facts)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Folder drop: files that appear in `inbox/<source>/`, or in a folder declared under `[[source]]`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.sources.connector import Item
+from pipelines.landing import Stamp, manifest
+from schemas.contract import SOURCES
+from schemas.errors import UsageError, VNSightError
+from schemas.workspace import Workspace
+
+BLOCK = 8 << 20
+UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Files below `path`. `contract` None: the first folder below `path` names the contract. `prefix` goes before file names."""
+
+    name: str
+    path: Path
+    contract: str | None = None
+    pattern: str = "**/*"
+    prefix: str = ""
+
+    def list_new(self, ws: Workspace) -> Iterator[Item]:
+        """Files that are not listed in the manifest as they look now, sorted by name; hidden and unfinished ones are left alone."""
+        known = {(e.landed.source, e.landed.file, e.stamp) for e in manifest(ws)}
+        for path in self._files():
+            relative = path.relative_to(self.path).as_posix()
+            try:
+                stat = path.stat()
+            except OSError as error:
+                raise _unreadable(path, error) from error
+            item = Item(self._contract(relative), self.prefix + relative, str(path), Stamp(stat.st_size, stat.st_mtime_ns))
+            if (item.source, item.file, item.stamp) not in known:
+                yield item
+
+    def fetch(self, item: Item) -> Iterable[bytes]:
+        """The file's bytes; a file that changes while it is read is refused, to be read again by the next run."""
+        try:
+            with open(item.place, "rb") as stream:
+                while block := stream.read(BLOCK):
+                    yield block
+            stat = os.stat(item.place)
+        except OSError as error:
+            raise _unreadable(Path(item.place), error) from error
+        if (stat.st_size, stat.st_mtime_ns) != (item.stamp.size, item.stamp.mtime_ns):
+            raise VNSightError(f"{item.file}: changed while it was read, nothing of it was landed; run again when the writer is done")
+
+    def done(self, ws: Workspace, item: Item) -> None:
+        """Nothing to remember: the manifest knows."""
+
+    def _contract(self, relative: str) -> str:
+        name = self.contract or relative.split("/")[0]
+        if name not in SOURCES or (self.contract is None and "/" not in relative):
+            raise UsageError(f"{self.path.name}/{relative}: put files in a folder named after their source: {', '.join(sorted(SOURCES))}")
+        return name
+
+    def _files(self) -> list[Path]:
+        """All files that match, by walking: an unreadable folder is an error, not an empty one."""
+
+        def refuse(error: OSError) -> None:
+            raise _unreadable(Path(error.filename), error)
+
+        found = []
+        for folder, folders, files in os.walk(self.path, onerror=refuse, followlinks=True):
+            folders[:] = sorted(f for f in folders if not f.startswith("."))
+            paths = (Path(folder) / f for f in files if not f.startswith(".") and not f.endswith(UNFINISHED))
+            found += [p for p in paths if p.relative_to(self.path).match(self.pattern.removeprefix("**/"))]
+        return sorted(found)
+
+
+def _unreadable(path: Path, error: OSError) -> VNSightError:
+    return VNSightError(f"{path.name}: cannot be read ({error.strerror}); nothing of it was landed. Check that it is there and readable, then run again")
+
+
+def inbox(ws: Workspace) -> Folder:
+    """The folder drop every workspace has."""
+    return Folder("inbox", ws.inbox)
+
+
+def declared_folder(table: Mapping[str, Any], ws: Workspace) -> Folder:
+    """A folder declared in `vnsight.toml`: name, path (relative to the workspace), contract, and optionally pattern."""
+    name, path = table["name"], ws.home / Path(table.get("path", "")).expanduser()
+    contract = table.get("contract")
+    if contract is not None and contract not in SOURCES:
+        raise UsageError(f"vnsight.toml, source {name}, contract: {contract} is no source; there are: {', '.join(sorted(SOURCES))}")
+    if "path" not in table or not path.is_dir():
+        raise UsageError(f"vnsight.toml, source {name}, path: {table.get('path', '(missing)')} is not a folder")
+    return Folder(name, path, contract, table.get("pattern", "**/*"), f"{name}/")
