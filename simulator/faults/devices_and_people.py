@@ -72,10 +72,6 @@ def break_clocks(plan: Plan, devices: Devices, people: People, frame: pl.DataFra
     away, earlier = _drift(devices, frame, rng)
     site = people.site[devices.patient[device]]
     ahead = np.where(is_local[device], _LOCAL_US[site], np.where(is_drift[device], away, 0))
-    frame = frame.with_columns(
-        shift("device_started_at", ahead - np.where(is_drift[device], earlier, 0)), shift("device_clock_at", ahead)
-    )
+    frame = frame.with_columns(shift("device_started_at", ahead - np.where(is_drift[device], earlier, 0)), shift("device_clock_at", ahead))
     frame = label(frame, is_local[device], "clock_local_time", "accepted", "")
     return label(frame, is_drift[device], "clock_drift", "accepted", "")
-
-

@@ -14,7 +14,7 @@ from simulator.faults.copies import send_revised, send_twice
 from simulator.faults.daylight import move_to_change
 from simulator.faults.devices_and_people import break_clocks, label_replaced, label_withdrawn
 from simulator.faults.draw import Chosen, draw_faults
-from simulator.faults.labels import add_labels, as_labels, label
+from simulator.faults.labels import add_labels, as_labels, label, record_text
 from simulator.faults.row_faults import ANSWERED, LEAVES, SESSIONS, RowFault
 from simulator.layout import add_periods, arrange, period_of
 from simulator.plan import Plan
@@ -32,7 +32,9 @@ def _of_people(plan: Plan, block: Block, source: str) -> pl.DataFrame:
     if source == ANSWERED:
         for back in (True, False):
             frame = move_to_change(plan, frame, back, rng, block.number == 0)
-    return add_periods(plan, source, label_withdrawn(frame, contract, block.people))
+    frame = label_withdrawn(frame, contract, block.people)
+    # a clock that is off has moved the device's start, which is part of a session's key; faults of rows may take the key away
+    return add_periods(plan, source, frame.with_columns(_record=record_text(contract)))
 
 
 def _apply(rows: pl.DataFrame, fault: RowFault) -> pl.DataFrame:

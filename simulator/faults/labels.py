@@ -26,7 +26,7 @@ def add_labels(frame: pl.DataFrame, contract: Contract, people: People) -> pl.Da
     """Add empty labels and the other columns that decide how a row is sent; `_free` rows may still get a fault."""
     stays = pl.Series(people.withdrawal == STAYS).gather(frame["_patient"])
     return frame.with_columns(
-        _record=record_text(contract), _free=stays, _wall=pl.lit(None, pl.String), _damage=pl.lit(None, pl.String),
+        _free=stays, _wall=pl.lit(None, pl.String), _damage=pl.lit(None, pl.String),
         _later=pl.lit(False), _order=pl.col("_receipt"), _copy=pl.lit(0, pl.Int8), **{name: pl.lit(None, pl.String) for name in LABELS},
     )  # fmt: skip
 
