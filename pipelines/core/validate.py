@@ -70,8 +70,12 @@ def _beyond_codes(codes: list[frozenset[int]]) -> pl.Expr:
     return pl.any_horizontal([e.fill_null(False) for e in each])
 
 
-def _split(frame: pl.DataFrame, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows that break no rule, and the others with all the `rules` they break; names are only worked out for those few."""
+def split_by_rules(frame: pl.DataFrame, contract: Contract, time_rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows that break no rule, and the others with all the `rules` they break; names are only worked out for those few.
+
+    frame and time_rules: as `parse_instants` gives them; the text decides whether an instant is missing, so its rules come last.
+    """
+    rules = _rules(contract.name) | time_rules
     broken = frame.select(any=pl.any_horizontal([rule.fill_null(False) for rule in rules.values()]))["any"]
     bad = frame.filter(broken)
     named = [pl.when(rule.fill_null(False)).then(pl.lit(name)) for name, rule in rules.items()]
@@ -91,7 +95,7 @@ def validate(parsed: Parsed, contract: Contract, origin: Provenance, secret: byt
     rule they break. Nothing is coerced and nothing is dropped: `facts.height + refused.height == parsed.frame.height`.
     """
     frame, time_rules = parse_instants(parsed.frame, contract)
-    good, bad = _split(frame, _rules(contract.name) | time_rules)  # the text decides whether an instant is missing
+    good, bad = split_by_rules(frame, contract, time_rules)
     record_id = pl.concat_str([pl.col(k).cast(pl.String) for k in contract.key], separator="/")
     refused = bad.select("_line", "rules", record_id=record_id)
     facts = good.drop([n for n in good.columns if n.endswith("\0")])

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `vnsight`. Exit codes: 0 ok, 1 a run failed, 2 the call was wrong, 3 data held back by the gate.
+
+Heavy libraries are imported inside the commands: `vnsight --help` must not wait for them.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import gettempdir
+
+import cyclopts
+
+from flows.commands import answers, files, runs, workspaces
+from schemas.errors import VNSightError
+
+EPILOGUE = "Exit codes: 0 ok, 1 run failed, 2 wrong call, 3 data held back by the gate (the published marts stay as they were)."
+
+app = cyclopts.App(
+    name="vnsight", help="Who gets better on vagus nerve stimulation, at which dose, and who does not?", help_epilogue=EPILOGUE,
+    version_flags=["--version"], help_format="plaintext", exit_on_error=False, print_error=True, result_action="return_value",
+)  # fmt: skip
+for command in (
+    workspaces.demo, workspaces.init, workspaces.simulate, runs.run, runs.status, answers.sql, answers.hash, answers.trace,
+    answers.keys, files.score, files.dose,
+):  # fmt: skip
+    app.command(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    try:
+        code = app(sys.argv[1:] if arguments is None else arguments)
+    except cyclopts.CycloptsError:
+        sys.exit(2)  # the message is printed already
+    except VNSightError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("stopped; nothing half-done was published, run again to go on", file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: keep the traceback, show one line
+        _report_crash(error)
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report_crash(error: Exception) -> None:
+    place = Path(gettempdir()) / f"vnsight-crash-{datetime.now(UTC):%Y%m%dT%H%M%S}.txt"
+    try:
+        place.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError:
+        traceback.print_exc()
+    first = str(error).splitlines()[0] if str(error) else ""
+    print(f"error: {type(error).__name__}: {first}\nThis is a fault of VNSight, not of your data; the details are in {place}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
