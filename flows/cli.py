@@ -6,6 +6,7 @@ Heavy libraries are imported inside the commands: `vnsight --help` must not wait
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -32,6 +33,8 @@ for command in (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with its code."""
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")  # libraries speak when they fail
+    logging.getLogger("vnsight").setLevel(logging.INFO)
     try:
         code = app(sys.argv[1:] if arguments is None else arguments)
     except cyclopts.CycloptsError:

@@ -88,7 +88,7 @@ def _write_block(plan: Plan, home: Path, number: int, truth: _Parts, counts: dic
 
 
 def _prepare(home: Path) -> None:
-    taken = [name for name in ("inbox", "truth") if (home / name).exists() and any((home / name).iterdir())]
+    taken = [name for name in ("inbox", "truth") if any(p.is_file() for p in (home / name).rglob("*"))]
     if taken:
         raise UsageError(f"{home / taken[0]} is not empty; simulate into a new folder or remove it first")
     for name in ("inbox", "truth"):

@@ -88,7 +88,8 @@ def _show_known_by(ws: Workspace, instant: datetime, out: Path | None) -> int:
 def report(ws: Workspace, outcome: Outcome) -> None:
     """Say how a run ended: the ledger, what was found, where the answers are, what to do next."""
     if outcome.state == "idle":
-        OUT.print(f"nothing new to load; marts.duckdb shows load {outcome.load}")
+        shown = f"marts.duckdb shows load {outcome.load}" if outcome.load else f"put files into {ws.inbox}/<source>/ and run again"
+        OUT.print(f"nothing new to load; {shown}", soft_wrap=True)
         return
     if outcome.ledger is not None:
         _print_ledger(outcome.load, outcome.ledger)
