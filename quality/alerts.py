@@ -75,7 +75,7 @@ def _read_addresses(path: Path) -> tuple[Address, ...]:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         return tuple(_address(entry) for entry in document["urls"])
-    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{path.name} cannot be read as a list of addresses; it looks like this: {_EXAMPLE}") from error
 
 

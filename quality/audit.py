@@ -9,8 +9,9 @@ of its rows and a few of their keys.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,23 +107,24 @@ def _expectation(number: int, check: Check) -> Any:
 
 
 def _trouble(info: Any) -> str:
-    """First line of the message of a check that could not be carried out; empty if it was."""
+    """Why a check could not be carried out, in one line; empty if it was. Errors about data, not SQL, may hold values: cut."""
     found = [info] if "raised_exception" in info else list(info.values())
     messages = [str(one.get("exception_message")) for one in found if one.get("raised_exception")]
-    return messages[0].strip().split("\n")[0] if messages else ""
+    line = messages[0].strip().split("\n", maxsplit=1)[0] if messages else ""
+    return line if re.search(r"(Binder|Catalog|Parser) Error", line) else line.split(":", maxsplit=1)[0]
 
 
 def _result(candidate: Path, contract: Contract, check: Check, trouble: str | None) -> CheckResult:
     """Count the failing rows of a check that failed (`trouble` is None for one that passed) and keep a few of their keys."""
-    rows, total = 0, None
-    sample: tuple[str, ...] = ()
-    if trouble is not None:
-        counts = query(candidate, f"select (select count(*) from ({check.sql})) as rows, (select count(*) from {check.table}) as total")
-        rows, total = (counts.column(n)[0].as_py() for n in ("rows", "total"))
-        found = query(candidate, f"from ({check.sql}) limit {SAMPLE}").to_pylist()
-        sample = tuple(" ".join(f"{k}={v}" for k, v in row.items()) for row in found)
-    meaning = f"The check could not be carried out: {trouble}. {check.meaning}" if trouble else check.meaning
-    return CheckResult(
-        check.table, check.rule, check.severity, trouble is None, rows, total, meaning, contract.owner, contract.channel,
-        sample, check.sql,
-    )  # fmt: skip
+    passed = CheckResult(
+        check.table, check.rule, check.severity, True, 0, None, check.meaning, contract.owner, contract.channel, (), check.sql
+    )
+    if trouble is None:
+        return passed
+    if trouble:
+        return replace(passed, success=False, failed_rows=None, meaning=f"The check could not be carried out: {trouble}. {check.meaning}")
+    counts = query(candidate, f"select (select count(*) from ({check.sql})) as rows, (select count(*) from {check.table}) as total")
+    found = query(candidate, f"from ({check.sql}) limit {SAMPLE}").to_pylist()
+    sample = tuple(" ".join(f"{k}={v}" for k, v in row.items()) for row in found)
+    rows, total = (counts.column(n)[0].as_py() for n in ("rows", "total"))
+    return replace(passed, success=False, failed_rows=rows, total_rows=total, sample=sample)
