@@ -24,7 +24,7 @@ from bench.join_data import SEGMENTS_PER_PATIENT, SHARD_ROWS, Case, case
 from bench.join_ways import WAYS
 
 HERE = Path(__file__).parent
-BEAM_ROWS = (10_000, 40_000)  # small enough to finish; the slope between them is what a row costs
+BEAM_ROWS = (20_000, 200_000)  # small enough to finish; the slope between them is what a row costs
 
 
 def run_way(way: str, size: Case, out: Path) -> dict[str, float]:
@@ -74,21 +74,23 @@ def _ratios(rows: list[dict], size: Case) -> list[dict]:
     return rows
 
 
-def beam_cost(data: Path, responses_per_row: float) -> dict:
-    """Marginal cost of a row in row-at-a-time Beam, from two small sizes whose answers are checked; never measured in full."""
+def beam_cost(data: Path, like: int, responses: int) -> dict:
+    """Marginal cost of a row in row-at-a-time Beam, from two small runs with as many responses a row as `like` has.
+
+    The answers of the small runs are checked; the whole is never measured.
+    """
     seconds, equal = [], True
     for rows in BEAM_ROWS:
-        size = case(rows * 64, max(64, int(rows * 64 * responses_per_row)), data)
-        one_shard = Case(size.rows, size.responses, size.folder)
+        size = case(rows * 64, rows * 64 * responses // like, data)
         with tempfile.TemporaryDirectory() as scratch:
             ours, theirs = Path(scratch) / "kernel.npy", Path(scratch) / "beam.npy"
-            run_way("kernel", one_shard, ours)
-            found = run_way("beam_rows", one_shard, theirs)
+            run_way("kernel", size, ours)
+            found = run_way("beam_rows", size, theirs)  # reads the first of 64 shards
             answers = np.load(theirs)
             equal = equal and bool(np.array_equal(answers, np.load(ours)[: len(answers)]))
         seconds.append(found["seconds"])
     slope = (seconds[1] - seconds[0]) / (BEAM_ROWS[1] - BEAM_ROWS[0])
-    return {"rows": BEAM_ROWS, "seconds": seconds, "seconds_per_row": slope, "equal": equal}
+    return {"like": like, "rows": BEAM_ROWS, "seconds": seconds, "seconds_per_row": slope, "equal": equal}
 
 
 def table(rows: int, found: list[dict], beam: dict | None) -> list[str]:
@@ -105,7 +107,7 @@ def table(rows: int, found: list[dict], beam: dict | None) -> list[str]:
             f"| {r['seconds_to_read']:.2f} ({r['cpu_seconds_to_read']:.2f}) "
             f"| {r['seconds_to_kernel']:.2f} ({r['cpu_seconds_to_kernel']:.2f}) | {r['peak_mib']:.0f} | {same} |"
         )
-    if beam:
+    if beam and beam["like"] == rows:
         whole, ours = beam["seconds_per_row"] * rows, next(r["seconds"] for r in found if r["way"] == "kernel")
         lines.append(f"| beam_rows, extrapolated from {beam['rows'][1]:,} rows | {whole:,.0f} | | {beam['seconds_per_row'] * 1e9:,.0f} "
                      f"| | {whole / ours:,.0f} | | {'yes' if beam['equal'] else '**NO**'} |")  # fmt: skip
@@ -152,7 +154,7 @@ def main() -> int:
     asked.results.mkdir(parents=True, exist_ok=True)
     document = earlier(asked.results / "join.json", asked.responses)
     if not asked.no_beam:
-        document["beam"] = beam_cost(asked.data, asked.responses / asked.rows[-1])
+        document["beam"] = beam_cost(asked.data, asked.rows[-1], asked.responses)
     for rows in asked.rows:
         document["sizes"][str(rows)] = measure(case(rows, asked.responses, asked.data), ways, asked.rounds)
     (asked.results / "join.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
