@@ -13,6 +13,7 @@ from pipelines.core.kernel import Ints, Streams
 from pipelines.core.units import DAY_MS, to_ms
 from pipelines.core.windows import Edge, Pairs, dose_between, edge_at
 
+BLOCK_DAYS: Final = 200_000  # device days at a time: 150 MB, whatever the size of the shard
 DAILY_COLUMNS: Final = (
     "patient_key", "device_key", "day", "charge_pc", "charge_pc_high", "pulses_milli", "on_ms", "sessions", "coverage",
     "current_ua", "adherence",
@@ -33,9 +34,14 @@ def dose_daily(segments: pl.DataFrame, devices: pl.DataFrame, horizon: pl.DataFr
     streams = Streams.of(segments)
     days = _device_days(devices, horizon).join(_stream_ranges(streams), on=["patient_key", "device_key"], how="left")
     days = days.with_columns(pl.col("first", "last").fill_null(0)).sort("patient_key", "device_key", "day_no")
+    return pl.concat([_dose_of_days(streams, days[k : k + BLOCK_DAYS]) for k in range(0, max(days.height, 1), BLOCK_DAYS)])
+
+
+def _dose_of_days(streams: Streams, days: pl.DataFrame) -> pl.DataFrame:
+    """Answer one block of device days."""
     pairs = Pairs.of(streams, days["first"].to_numpy(), days["last"].to_numpy())
     start = days["day_no"].to_numpy() * DAY_MS
-    begin, end = edge_at(streams, pairs, start), edge_at(streams, pairs, start + DAY_MS)
+    begin, end = _edges(streams, days)
     dose = dose_between(streams, pairs, begin, end, np.full(len(start), DAY_MS, dtype=np.int64))
     current = _current_at(streams, pairs, end, start[pairs.window])
     return pl.concat([days, dose], how="horizontal").with_columns(
@@ -43,6 +49,19 @@ def dose_daily(segments: pl.DataFrame, devices: pl.DataFrame, horizon: pl.DataFr
         current_ua=current,
         adherence=_adherence(dose["on_ms"], days["prescribed_min_per_day"]),
     ).select(DAILY_COLUMNS)  # fmt: skip
+
+
+def _edges(streams: Streams, days: pl.DataFrame) -> tuple[Edge, Edge]:
+    """Look up midnight once for the day it ends and the day it begins; only the last day of a device needs one more."""
+    device, day_no = days["device_key"].to_numpy(), days["day_no"].to_numpy()
+    is_last = np.append(device[1:] != device[:-1], True)[: len(device)]
+    owner = np.repeat(np.arange(len(device)), 1 + is_last)
+    closing = np.append(False, owner[1:] == owner[:-1])[: len(owner)]
+    opening = np.append(True, closing[:-1])[: len(owner)]
+    first, last = (days[c].to_numpy()[owner] for c in ("first", "last"))
+    pairs = Pairs.of(streams, first, last)
+    midnight = edge_at(streams, pairs, (day_no[owner] + closing) * DAY_MS)
+    return midnight.of(~closing[pairs.window]), midnight.of(~opening[pairs.window])
 
 
 def _adherence(on_ms: pl.Series, prescribed_min: pl.Series) -> pl.Series:

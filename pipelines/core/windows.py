@@ -68,6 +68,12 @@ class Edge:
     amounts: Amounts
     segment_ms: Ints  # time inside segments before the edge
 
+    def of(self, pairs: npt.NDArray[np.bool_]) -> Edge:
+        """Keep the marked pairs only."""
+        a = self.amounts
+        kept = Amounts(a.charge_pc[pairs], a.pulses_milli[pairs], a.on_ms[pairs], a.sessions[pairs])
+        return Edge(self.row[pairs], self.still_open[pairs], kept, self.segment_ms[pairs])
+
 
 def edge_at(streams: Streams, pairs: Pairs, t_ms: Ints) -> Edge:
     """Look up one instant per window (ms since 1970, UTC) in all the streams it is paired with."""

@@ -103,3 +103,11 @@ def test_the_days_of_a_device_add_up_to_one_window_over_them(implant, handset):
             assert mine[c].sum() == window[f"{c}_{n}d"][0]
         assert mine["day"].is_sorted()
         assert (mine["coverage"].sum() / n) == pytest.approx(window[f"coverage_{n}d"][0])
+
+
+def test_blocks_of_days_leave_no_seam(monkeypatch):
+    devices = [device(1), device(2, "NEMOS", prescribed=240), device(3, patient=1)]
+    changes, sessions = [setting(at(0)), setting(at(1.5), (2.0, *V[1:]), key=3)], [session(1, at(1.99), 60, key=2, uploaded=at(4))]
+    whole = daily(devices, changes, sessions=sessions, until=6)
+    monkeypatch.setattr("pipelines.core.daily.BLOCK_DAYS", 2)
+    assert daily(devices, changes, sessions=sessions, until=6).equals(whole)
