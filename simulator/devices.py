@@ -57,7 +57,8 @@ def _ends(plan: Plan, people: People, owner: Array, rng: np.random.Generator) ->
     """End and reason of first devices: some are replaced (at least one of the first block), a few explanted or returned."""
     n = len(owner)
     implanted = people.modality[owner] == IMPLANTED
-    replaced = (rng.random(n) < plan.rates["device_replaced"]) & (people.withdrawal[owner] == STAYS)
+    often = np.where(implanted, 1.5, 1.0)  # batteries end
+    replaced = (rng.random(n) < often * plan.rates["device_replaced"]) & (people.withdrawal[owner] == STAYS)
     removed = ~replaced & (rng.random(n) < 0.03)
     start, last = people.activated_us[owner], people.followed_us[owner]
     end = start + ((0.35 + 0.4 * rng.random(n)) * np.maximum(0, last - start)).astype(np.int64)
@@ -66,7 +67,7 @@ def _ends(plan: Plan, people: People, owner: Array, rng: np.random.Generator) ->
     if people.first == 0 and plan.rates["device_replaced"] > 0 and len(able) and not replaced[able].any():
         replaced[able[0]], removed[able[0]] = True, False
     replaced, removed = replaced & long_enough, removed & long_enough
-    reason = np.where(replaced, np.where(implanted & (rng.random(n) < 0.5), END_OF_SERVICE, REPLACED), -1)
+    reason = np.where(replaced, np.where(implanted & (rng.random(n) < 0.7), END_OF_SERVICE, REPLACED), -1)
     reason = np.where(removed, np.where(implanted, EXPLANT, RETURNED), reason)
     return np.where(replaced | removed, end, NEVER_US), reason
 

@@ -51,16 +51,16 @@ def _drift(devices: Devices, frame: pl.DataFrame, rng: np.random.Generator) -> t
     """Offset of the device's clock at every upload, and how much earlier its sessions seem.
 
     A clock that is set between the sessions and their upload leaves them at the wrong time even after the repair: the sessions
-    of one batch in four move up to four hours back, over those of the batch before.
+    of one batch in four move up to thirty hours back, over those of the batch before.
     """
     batch, device = frame["_batch"].to_numpy(), frame["_device"].to_numpy()
     size = int(batch.max(initial=0)) + 1
     away = rng.integers(3 * MINUTE_US, 5 * HOUR_US, size) * rng.choice([-1, 1], size)
     away = np.where(pick(rng, [0.95, 0.05], size) == 1, -rng.integers(9_000, 9_100, size) * DAY_US, away)
-    earlier = np.where(rng.random(size) < 0.25, rng.integers(20 * MINUTE_US, 4 * HOUR_US, size), 0)
+    earlier = np.where(rng.random(size) < 0.25, rng.integers(20 * MINUTE_US, 30 * HOUR_US, size), 0)
     first = np.full(size, np.iinfo(np.int64).max)
     np.minimum.at(first, batch, frame["device_started_at"].cast(pl.Int64).to_numpy())
-    known = devices.activated_us[device] + DAY_US < first[batch]
+    known = devices.activated_us[device] + 2 * DAY_US < first[batch]
     return away[batch], np.where(known, earlier[batch], 0)
 
 

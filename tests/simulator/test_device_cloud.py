@@ -3,6 +3,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from itertools import islice
 
 import polars as pl
 import pytest
@@ -28,7 +29,7 @@ def cloud(world):
 
 def get(url, token=TOKEN):
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.loads(answer.read())
 
 
@@ -64,7 +65,7 @@ def test_rows_are_the_same_from_every_format(world):
 
 def test_a_cursor_can_be_taken_up_again(cloud):
     url = cloud()
-    first, second, *_ = pages(url, "stimulation_sessions", 7)
+    first, second = islice(pages(url, "stimulation_sessions", 7), 2)
     assert len(first["records"]) == 7
     assert next(pages(url, "stimulation_sessions", 7, first["next_cursor"]))["records"] == second["records"]
     assert next(pages(cloud(), "stimulation_sessions", 7, first["next_cursor"]))["records"] == second["records"]  # after a restart

@@ -13,6 +13,7 @@ from schemas.contract import SOURCES
 from schemas.errors import UsageError
 from simulator import simulate
 from simulator.block import draw_block
+from simulator.faults.inject import canonical, inject
 from simulator.plan import Plan
 
 
@@ -56,14 +57,14 @@ def test_impossible_arguments_are_refused(tmp_path, wrong):
 
 @pytest.fixture(scope="module")
 def year():
-    return draw_block(Plan(1_500, 365, 3), 0)
+    return draw_block(Plan(800, 365, 3), 0)
 
 
 def test_arms_and_modalities_have_their_shares(year):
     arms = year.truth.group_by("vns_at_landmark", "cbt_at_landmark").len()
-    assert arms.height == 4 and arms["len"].min() > 150
+    assert arms.height == 4 and arms["len"].min() > 80
     kinds = dict(year.truth.group_by("modality").len().iter_rows())
-    assert all(kinds[m] > 150 for m in ("none", "implanted", "cervical", "auricular"))
+    assert all(kinds[m] > 80 for m in ("none", "implanted", "cervical", "auricular"))
 
 
 def test_every_patient_has_a_baseline_of_phq9_in_the_month_before_the_index(year):
@@ -91,3 +92,27 @@ def test_the_true_synergy_is_more_than_both_alone(year):
 def test_doctests():
     for found in pkgutil.walk_packages(simulator.__path__, "simulator."):
         assert doctest.testmod(importlib.import_module(found.name)).failed == 0, found.name
+
+
+def test_a_year_has_every_situation_the_rules_of_dose_are_about(year):
+    devices, settings, readings, sessions = (
+        year.frames[s] for s in ("devices", "device_settings", "interrogations", "stimulation_sessions")
+    )
+    assert set(devices["end_reason"].drop_nulls()) == {"explant", "replaced", "end_of_service", "returned"}
+    assert set(settings["changed_by"]) == {"clinician", "schedule"}
+    assert set(readings["battery_status"]) >= {"ok", "eos"} and readings["current_ma"].null_count() > 0
+    assert readings["magnet_count"].max() > 50 and readings["autostim_count"].max() > 50
+    quiet = settings.sort("device_id", "effective_at").select((pl.col("effective_at").diff().over("device_id")).max())
+    assert quiet.item() > timedelta(days=180)  # longer than settings are carried
+    following = pl.col("session_no").diff().over("device_id")
+    assert {-1, 1, 2} <= set(sessions.select(following.clip(-1, 2).drop_nulls())["session_no"])  # restarted, next, one lost
+    assert sessions["gap_offsets_ms"].null_count() < sessions.height
+
+
+def test_clocks_that_cannot_be_repaired_make_sessions_overlap(year):
+    rows = canonical(inject(Plan(800, 365, 3), year)["stimulation_sessions"])
+    offset = pl.col("uploaded_at") - pl.col("device_clock_at")
+    moved = pl.when(offset.abs() > timedelta(seconds=120)).then(offset).otherwise(timedelta())
+    placed = rows.select("device_id", "duration_ms", start=pl.col("device_started_at") + moved).sort("device_id", "start")
+    after = pl.col("start").shift(-1).over("device_id") - pl.col("start")
+    assert placed.filter(after < pl.duration(milliseconds="duration_ms")).height > 0
