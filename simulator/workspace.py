@@ -125,5 +125,5 @@ def simulate(
     finally:
         truth.close()
     effects_table().write_parquet(home / "truth" / "effects.parquet")
-    rows, labelled = dict(counts["rows"]), dict(counts["faults"])
+    rows, labelled = dict(counts["rows"]), {name: counts["faults"][name] for name in plan.rates if counts["faults"][name]}
     return Summary(patients, days, seed, counts["files"].total(), rows, labelled, counts["doses"]["responses"])

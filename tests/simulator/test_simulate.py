@@ -2,7 +2,10 @@
 import doctest
 import hashlib
 import importlib
+import os
 import pkgutil
+import subprocess
+import sys
 from datetime import timedelta
 
 import polars as pl
@@ -27,6 +30,14 @@ def test_same_arguments_same_bytes_other_seed_other_bytes(tmp_path):
     a, b, c = (digests(tmp_path / name) for name in "abc")
     assert a == b
     assert set(a.values()) & set(c.values()) == {a["truth/effects.parquet"]}
+
+
+def test_another_process_writes_the_same_bytes(tmp_path):
+    simulate(tmp_path / "here", 12, 40, 5)
+    call = "import pathlib, sys, simulator; simulator.simulate(pathlib.Path(sys.argv[1]), 12, 40, 5)"
+    environment = os.environ | {"PYTHONHASHSEED": "12345", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", call, str(tmp_path / "there")], check=True, env=environment)
+    assert digests(tmp_path / "here") == digests(tmp_path / "there")
 
 
 def test_every_source_and_every_format_is_there(world):
