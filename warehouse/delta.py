@@ -121,7 +121,8 @@ def commit_load(ws: Workspace, files: LoadFiles, base: CompleteLoad) -> Complete
 
 
 def _tables(files: LoadFiles) -> list[str]:
-    return sorted({*files.replaced, *files.appended} - {LEDGER})
+    """Tables the load brings anything to; a load without a refused row, say, leaves `quarantine` as it is."""
+    return sorted({*files.replaced, *(table for table, parts in files.appended.items() if parts)} - {LEDGER})
 
 
 def _plan(ws: Workspace, files: LoadFiles, base: CompleteLoad, table: str) -> Change:
