@@ -16,7 +16,7 @@ from schemas.errors import UsageError
 from simulator.block import Block, draw_block
 from simulator.effects import effects_table
 from simulator.faults.inject import canonical, inject
-from simulator.plan import TRUTH_PATIENTS, Plan, fault_rates
+from simulator.plan import MANY_PATIENTS, TRUTH_PATIENTS, Plan, fault_rates
 from simulator.truth.expected import expected_doses
 from simulator.writing import fault_rows, write_inbox
 
@@ -101,18 +101,19 @@ def simulate(
     days: int,
     seed: int,
     *,
-    format: str = "mixed",
+    format: str | None = None,
     faults: float | Mapping[str, float] = 1.0,
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Write `inbox/` and `truth/` below `home`; the same arguments write the same bytes.
 
     `days` counts from 2025-03-01. `format` is `mixed` (NDJSON, CSV and Parquet, compressed or not, by month), `ndjson` or
-    `parquet`; above 20,000 patients choose `parquet`. `faults` multiplies the default rates (0: none) or names rates. Damaged
+    `parquet`; by default `mixed` up to 20,000 patients and `parquet` above. `faults` multiplies the default rates (0: none) or names rates. Damaged
     lines and cut files need text, so `parquet` has none. `truth/` holds `faults`, `expected_doses` (of everybody up to 5,000
     patients, of the first 2,000 of more), `effects` and `patients`, all Parquet. `progress` is called after every block.
     """
-    plan = Plan(patients, days, seed, format, fault_rates(faults))
+    chosen = format or ("parquet" if patients > MANY_PATIENTS else "mixed")
+    plan = Plan(patients, days, seed, chosen, fault_rates(faults))
     _prepare(home)
     counts: dict[str, Counter[str]] = {name: Counter() for name in ("files", "rows", "faults", "doses")}
     truth = _Parts(home / "truth")
