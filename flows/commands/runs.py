@@ -67,7 +67,7 @@ def _run_direct(ws: Workspace, shown: Watch, rebuild: bool) -> Outcome:
 
 
 def _run_flow(ws: Workspace, shown: Watch, rebuild: bool) -> Outcome:
-    from flows.prefect_flow import run_nightly
+    from flows.prefect_run import run_nightly
 
     return run_nightly(ws, shown, rebuild)
 

@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipelines.landing import Stamp, land
+from schemas.errors import VNSightError
 from schemas.load import Landed
 from schemas.workspace import Workspace
 
 Progress = Callable[[str, int, int], None]
+
+
+class NotYet(VNSightError):
+    """A source could not be read now, but may be later; the only kind of failure that is worth another try."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,9 @@ class Item:
 class Connector(Protocol):
     """A place data comes from. Cut off anywhere, the next pull goes on where this one stopped."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the connector is called in `vnsight.toml`; the origin of what it lands."""
 
     def list_new(self, ws: Workspace) -> Iterator[Item]:
         """What may be new, in an order that makes a later pull go on; may be long, may be lazy."""
