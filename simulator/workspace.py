@@ -108,9 +108,10 @@ def simulate(
     """Write `inbox/` and `truth/` below `home`; the same arguments write the same bytes.
 
     `days` counts from 2025-03-01. `format` is `mixed` (NDJSON, CSV and Parquet, compressed or not, by month), `ndjson` or
-    `parquet`; by default `mixed` up to 20,000 patients and `parquet` above. `faults` multiplies the default rates (0: none) or names rates. Damaged
-    lines and cut files need text, so `parquet` has none. `truth/` holds `faults`, `expected_doses` (of everybody up to 5,000
-    patients, of the first 2,000 of more), `effects` and `patients`, all Parquet. `progress` is called after every block.
+    `parquet`; by default `mixed` up to 20,000 patients and `parquet` above. `faults` multiplies the default rates (0: none) or
+    names rates. Damaged lines and cut files need text, so `parquet` has none. `truth/` holds `faults`, `expected_doses` (of
+    everybody up to 5,000 patients, of the first 2,000 of more), `effects` and `patients`, all Parquet. `progress` is called
+    after every block. `UsageError` for impossible arguments, an unknown fault, or a folder in use.
     """
     chosen = format or ("parquet" if patients > MANY_PATIENTS else "mixed")
     plan = Plan(patients, days, seed, chosen, fault_rates(faults))
