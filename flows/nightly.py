@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from flows.steps import Outcome, Progress, audit_candidate, publish_or_hold, pull_sources, stage
+from pipelines.landing import sweep
 from schemas.workspace import Workspace
 from warehouse.delta import last_complete
 
@@ -27,7 +28,11 @@ def do_plainly(step: Step, *arguments: Any, **options: Any) -> Any:
 
 
 def run_steps(ws: Workspace, progress: Progress, *, rebuild: bool = False, do: Doer = do_plainly) -> Outcome:
-    """Run all steps until no landed file waits: a load that was cut off is finished with its own files, then the rest follows."""
+    """Run all steps until no landed file waits: a load that was cut off is finished with its own files, then the rest follows.
+
+    To be called by the holder of the workspace's lock.
+    """
+    sweep(ws)
     do("pull", ws, progress)
     outcome = Outcome("idle", last_complete(ws).load)
     while candidate := do("stage", ws, progress, all_shards=rebuild):

@@ -39,14 +39,15 @@ def server_for(ws: Workspace) -> Iterator[Callable[[], None]]:
 
     Gives a call that waits until the server answers: what comes before it is done while the server starts.
     """
+    quiet = QUIET | {"NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1")))}
     if os.environ.get("PREFECT_API_URL"):
-        with _environment(QUIET):
+        with _environment(quiet):
             yield lambda: None
         return
     with _free_port() as port:
         url = f"http://127.0.0.1:{port}/api"
     own = {
-        **QUIET,
+        **quiet,
         "PREFECT_HOME": str(ws.home / ".prefect"),
         "PREFECT_API_URL": url,
         "PREFECT_PROFILES_PATH": str(ws.home / ".prefect" / "profiles.toml"),

@@ -29,6 +29,9 @@ class Stamp:
     mtime_ns: int = 0
 
 
+NO_STAMP = Stamp()
+
+
 @dataclass(frozen=True)
 class Entry:
     """A line of the manifest: a landed file, and how it looked at its source."""
@@ -53,7 +56,8 @@ def manifest(ws: Workspace) -> list[Entry]:
         with os.scandir(_folder(ws)) as found:
             for item in found:
                 if item.name.endswith(".json"):
-                    raw = json.loads(Path(item.path).read_bytes())
+                    with open(item.path, "rb", buffering=0) as stream:  # 50,000 entries: a Path each would double the time
+                        raw = json.loads(stream.read())
                     entries.append(Entry(Landed(**raw["landed"]), Stamp(**raw["stamp"])))
     return sorted(entries, key=lambda e: (e.landed.source, e.landed.file, e.landed.sha256))
 
@@ -63,10 +67,11 @@ def landed_files(ws: Workspace) -> list[Landed]:
     return [entry.landed for entry in manifest(ws)]
 
 
-def land(ws: Workspace, landed_as: tuple[str, str, str], blocks: Iterable[bytes], now_us: int, stamp: Stamp = Stamp()) -> Landed | None:
-    """Copy a file into landing and list it; None when exactly this file was landed before.
+def land(ws: Workspace, landed_as: tuple[str, str, str], blocks: Iterable[bytes], now_us: int, stamp: Stamp = NO_STAMP) -> Landed | None:
+    """Copy a file into landing and list it; None when exactly this file was landed before (only its stamp is then renewed).
 
-    landed_as: contract, file name at the source, origin. Blocks may raise: then nothing is landed. A full disk is a `VNSightError`.
+    landed_as: contract, file name at the source, origin. now_us: UTC microseconds, from then on the file is known. Blocks may
+    raise: then nothing is landed. A full disk is a `VNSightError`.
     """
     incoming = ws.landing / f".{uuid.uuid4().hex}.tmp"
     try:
@@ -101,11 +106,28 @@ def _copy(blocks: Iterable[bytes], path: Path) -> tuple[str, int]:
 
 
 def _list(ws: Workspace, landed: Landed, stamp: Stamp) -> bool:
+    """Write the entry of a landed file, by one rename; an entry that is there keeps the time it became known."""
     path = _entry_path(ws, landed)
     path.parent.mkdir(exist_ok=True)
-    if path.exists():
-        return False
+    new = not path.exists()
+    if not new:
+        before = json.loads(path.read_bytes())
+        if before["stamp"] == asdict(stamp):
+            return False
+        landed = Landed(**before["landed"])
     temporary = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
-    temporary.write_text(json.dumps({"landed": asdict(landed), "stamp": asdict(stamp)}), encoding="utf-8")
-    os.replace(temporary, path)
-    return True
+    try:
+        with temporary.open("x", encoding="utf-8") as stream:
+            json.dump({"landed": asdict(landed), "stamp": asdict(stamp)}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())  # or a power cut may leave an entry without content, which every later run would trip over
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return new
+
+
+def sweep(ws: Workspace) -> None:
+    """Remove what killed pulls left half-copied. Only for who holds the lock of the workspace."""
+    for left in (*ws.landing.glob(".*.tmp"), *_folder(ws).glob("*.tmp")):
+        left.unlink(missing_ok=True)

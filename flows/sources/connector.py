@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipelines.landing import Stamp, land
+from pipelines.landing import NO_STAMP, Stamp, land
 from schemas.errors import VNSightError
 from schemas.load import Landed
 from schemas.workspace import Workspace
@@ -27,7 +27,7 @@ class Item:
     source: str
     file: str
     place: str
-    stamp: Stamp = Stamp()
+    stamp: Stamp = NO_STAMP
 
 
 class Connector(Protocol):

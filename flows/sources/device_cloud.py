@@ -12,20 +12,32 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from flows.sources.connector import Item
-from pipelines.landing import Stamp
+from flows.sources.connector import Item, NotYet
 from schemas.contract import SOURCES
 from schemas.errors import UsageError, VNSightError
+from schemas.milestones import milestone
 from schemas.workspace import Workspace
 
-TRIES = 6
-PAGE = 5_000
+TRIES = 6  # per page, not counting answers that only ask to wait
+PAGE = 5_000  # records
 LONGEST_WAIT_S = 60.0
+PATIENCE_S = 900.0  # a page that is put off longer than this is left to the next run
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a pull stands in a source: number of the page (from 1) and the cursor it is asked for with."""
+
+    page: int = 1
+    cursor: str = ""
 
 
 @dataclass
@@ -43,75 +55,114 @@ class DeviceCloud:
         """One item per page, from the page where the last pull ended; the next cursor is known only after a page was fetched."""
         with httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=30.0) as self._client:
             for source in self.records:
-                place: Mapping[str, Any] | None = self._read_cursor(ws, source)
+                place: Place | None = self._read_place(ws, source)
                 while place is not None:
                     self._next: str | None = None
-                    yield Item(source, f"{self.name}/{source}/{place['page']:06d}.ndjson", str(place["cursor"]), Stamp())
-                    place = {"page": place["page"] + 1, "cursor": self._next} if self._next else None
+                    yield Item(source, f"{self.name}/{source}/{place.page:06d}.ndjson", place.cursor)
+                    place = Place(place.page + 1, self._next) if self._next else None
 
     def fetch(self, item: Item) -> Iterable[bytes]:
         """The records of a page as NDJSON, one line each."""
         answer = self._get(item.source, item.place)
-        if not isinstance(answer.get("records"), list):
-            raise VNSightError(f"{self.name}: the answer for {item.source} holds no list of records; is {self.url} the right address?")
-        self._next = answer.get("next_cursor")
-        yield b"".join(json.dumps(r, separators=(",", ":"), ensure_ascii=False).encode() + b"\n" for r in answer["records"])
+        records, following = answer.get("records"), answer.get("next_cursor")
+        if not isinstance(records, list) or not isinstance(following, str | None):
+            raise VNSightError(f"{self.name}: the answer for {item.source} is no page of records; is {self.url} the right address?")
+        if following == item.place:
+            raise VNSightError(f"{self.name}: the page of {item.source} names itself as the next one; ask the maker of the cloud")
+        self._next = following
+        yield b"".join(json.dumps(r, separators=(",", ":")).encode() + b"\n" for r in records)
 
     def done(self, ws: Workspace, item: Item) -> None:
         """Remember the page that was landed, by one rename."""
-        path = self._cursor_path(ws, item.source)
+        milestone("cloud:landed")
+        path = self._place_path(ws, item.source)
         path.parent.mkdir(parents=True, exist_ok=True)
-        number = int(item.file.rsplit("/", 1)[1].split(".")[0])
+        place = Place(int(Path(item.file).stem), item.place)
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"page": number, "cursor": item.place}), encoding="utf-8")
+        temporary.write_text(json.dumps(asdict(place)), encoding="utf-8")
         os.replace(temporary, path)
 
-    def _cursor_path(self, ws: Workspace, source: str) -> Any:
+    def _place_path(self, ws: Workspace, source: str) -> Path:
         return ws.landing / "cursors" / f"{self.name}.{source}.json"
 
-    def _read_cursor(self, ws: Workspace, source: str) -> Mapping[str, Any]:
-        path = self._cursor_path(ws, source)
-        place: Mapping[str, Any] = json.loads(path.read_bytes()) if path.exists() else {"page": 1, "cursor": ""}
-        return place
+    def _read_place(self, ws: Workspace, source: str) -> Place:
+        path = self._place_path(ws, source)
+        return Place(**json.loads(path.read_bytes())) if path.exists() else Place()
 
     def _get(self, source: str, cursor: str) -> dict[str, Any]:
         """One page, with patience: 429 waits as told, 5xx and broken connections back off with jitter, a refused token ends at once."""
-        why = ""
-        for attempt in range(TRIES):
-            wait = min(LONGEST_WAIT_S, 0.5 * 2**attempt) * random.uniform(0.5, 1.0)
+        why, tries, waited = "", 0, 0.0
+        while tries < TRIES and waited < PATIENCE_S:
+            backoff = min(LONGEST_WAIT_S, 0.5 * 2**tries) * random.uniform(0.5, 1.0)
             try:
                 response = self._client.get(f"/v1/records/{source}", params={"cursor": cursor, "limit": self.page})
                 if response.status_code == 200:
-                    page: dict[str, Any] = response.json()
-                    return page
-                wait = self._judge(response, source, wait)
+                    page = response.json()
+                    return page if isinstance(page, dict) else {}
+                self._refuse_what_stays(response, source)
                 why = f"status {response.status_code}"
-            except (httpx.TransportError, json.JSONDecodeError) as error:
-                why = type(error).__name__
+                asked = _retry_after(response.headers.get("Retry-After"), backoff)
+                wait, counts = (asked, 0) if response.status_code == 429 else (backoff, 1)
+            except (httpx.TransportError, ValueError) as error:  # ValueError: an answer that is no JSON, as from a proxy
+                why, wait, counts = type(error).__name__, backoff, 1
+            tries, waited = tries + counts, waited + wait
             self.sleep(wait)
-        raise VNSightError(f"{self.name}: no page of {source} after {TRIES} tries ({why}); what came before is landed, run again to go on")
+        raise NotYet(
+            f"{self.name}: no page of {source} from {self.url} ({why}); what came before is landed, run again to go on"
+        )
 
-    def _judge(self, response: httpx.Response, source: str, wait: float) -> float:
-        """How long to wait after an answer that is no page; a `VNSightError` for those that time does not heal."""
+    def _refuse_what_stays(self, response: httpx.Response, source: str) -> None:
+        """Raise for an answer that time does not heal."""
         if response.status_code in (401, 403):
             raise VNSightError(f"{self.name}: the token was refused (status {response.status_code}); renew it, then run again")
-        if response.status_code == 429:
-            return min(LONGEST_WAIT_S, float(response.headers.get("Retry-After", wait)))
-        if response.status_code < 500:
-            raise VNSightError(f"{self.name}: {source} was refused with status {response.status_code}; check url and records in vnsight.toml")
-        return wait
+        if response.status_code < 500 and response.status_code not in (408, 429):
+            hint = "check url and records in vnsight.toml"
+            raise VNSightError(f"{self.name}: {source} was refused with status {response.status_code}; {hint}")
 
 
-def declared_cloud(table: Mapping[str, Any]) -> DeviceCloud:
-    """A cloud declared in `vnsight.toml`: name, url, token_env (a variable that holds the token), records (sources)."""
+def _retry_after(text: str | None, otherwise: float) -> float:
+    """Seconds that `Retry-After` asks for: a number, or an instant as HTTP writes it; at least a little, at most a minute."""
+    try:
+        wait = float(text or otherwise)
+    except ValueError:
+        try:
+            wait = (parsedate_to_datetime(text or "") - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            wait = otherwise
+    return min(LONGEST_WAIT_S, max(0.1, wait))
+
+
+def declared_cloud(table: Mapping[str, Any], ws: Workspace) -> DeviceCloud:
+    """A cloud declared in `vnsight.toml`: name, url, records (sources), and where its token is: token_env or token_file."""
     name = table["name"]
-    for key in ("url", "token_env", "records"):
+    for key in ("url", "records"):
         if not table.get(key):
-            raise UsageError(f"vnsight.toml, source {name}, {key}: is missing; a device cloud needs url, token_env and records")
+            raise UsageError(
+                f"vnsight.toml, source {name}, {key}: is missing; a device cloud needs url, records, and token_env or token_file"
+            )
+    if not str(table["url"]).startswith(("http://", "https://")):
+        raise UsageError(f"vnsight.toml, source {name}, url: {table['url']} begins neither with https:// nor http://")
     unknown = [r for r in table["records"] if r not in SOURCES]
     if unknown:
         raise UsageError(f"vnsight.toml, source {name}, records: {unknown[0]} is no source; there are: {', '.join(sorted(SOURCES))}")
-    token = os.environ.get(table["token_env"], "")
+    page = table.get("page", PAGE)
+    if not isinstance(page, int) or page < 1:
+        raise UsageError(f"vnsight.toml, source {name}, page: {page} is no number of records")
+    return DeviceCloud(name, table["url"], _token(table, ws), tuple(table["records"]), page)
+
+
+def _token(table: Mapping[str, Any], ws: Workspace) -> str:
+    """The token from the environment or a file, never from the settings themselves, which people share."""
+    where = f"vnsight.toml, source {table['name']}"
+    if variable := table.get("token_env"):
+        token = os.environ.get(variable, "").strip()
+        missing = f"{where}, token_env: the variable {variable} with the token is not set"
+    elif path := table.get("token_file"):
+        file = ws.home / Path(path).expanduser()
+        token = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+        missing = f"{where}, token_file: {path} with the token is not there or empty"
+    else:
+        raise UsageError(f"{where}: say where its token is, with token_env or token_file")
     if not token:
-        raise UsageError(f"vnsight.toml, source {name}: the variable {table['token_env']} with the token is not set")
-    return DeviceCloud(name, table["url"], token, tuple(table["records"]), int(table.get("page", PAGE)))
+        raise UsageError(missing)
+    return token

@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 import os
+import stat as modes
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.sources.connector import Item
+from flows.sources.connector import Item, NotYet
 from pipelines.landing import Stamp, manifest
 from schemas.contract import SOURCES
 from schemas.errors import UsageError, VNSightError
 from schemas.workspace import Workspace
 
 BLOCK = 8 << 20
-UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")
+UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart")
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,7 @@ class Folder:
     def list_new(self, ws: Workspace) -> Iterator[Item]:
         """Files that are not listed in the manifest as they look now, sorted by name; hidden and unfinished ones are left alone."""
         known = {(e.landed.source, e.landed.file, e.stamp) for e in manifest(ws)}
-        for path in self._files():
-            relative = path.relative_to(self.path).as_posix()
-            try:
-                stat = path.stat()
-            except OSError as error:
-                raise _unreadable(path, error) from error
-            item = Item(self._contract(relative), self.prefix + relative, str(path), Stamp(stat.st_size, stat.st_mtime_ns))
+        for item in [self._item(path) for path in self._files()]:  # all are looked at before the first is landed
             if (item.source, item.file, item.stamp) not in known:
                 yield item
 
@@ -50,35 +45,57 @@ class Folder:
                     yield block
             stat = os.stat(item.place)
         except OSError as error:
-            raise _unreadable(Path(item.place), error) from error
+            raise self._unreadable(item.place, error) from error
         if (stat.st_size, stat.st_mtime_ns) != (item.stamp.size, item.stamp.mtime_ns):
-            raise VNSightError(f"{item.file}: changed while it was read, nothing of it was landed; run again when the writer is done")
+            raise NotYet(f"{item.file}: changed while it was read, nothing of it was landed; run again when its writer is done")
 
     def done(self, ws: Workspace, item: Item) -> None:
         """Nothing to remember: the manifest knows."""
 
+    def _item(self, path: Path) -> Item:
+        relative = path.relative_to(self.path).as_posix()
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+        if not modes.S_ISREG(stat.st_mode):  # opening a pipe would wait for ever
+            raise VNSightError(f"{self._shown(path)}: is no plain file but a pipe, a socket or a device; remove it, then run again")
+        return Item(self._contract(relative), self.prefix + relative, str(path), Stamp(stat.st_size, stat.st_mtime_ns))
+
     def _contract(self, relative: str) -> str:
-        name = self.contract or relative.split("/")[0]
+        name = self.contract or relative.split("/", 1)[0]
         if name not in SOURCES or (self.contract is None and "/" not in relative):
-            raise UsageError(f"{self.path.name}/{relative}: put files in a folder named after their source: {', '.join(sorted(SOURCES))}")
+            hint = f"put files in a folder named after their source: {', '.join(sorted(SOURCES))}"
+            raise UsageError(f"{self._shown(self.path / relative)}: {name} is no source; {hint}")
         return name
 
     def _files(self) -> list[Path]:
         """All files that match, by walking: an unreadable folder is an error, not an empty one."""
 
         def refuse(error: OSError) -> None:
-            raise _unreadable(Path(error.filename), error)
+            raise self._unreadable(error.filename, error)
 
-        found = []
+        found, seen = [], set()
         for folder, folders, files in os.walk(self.path, onerror=refuse, followlinks=True):
+            place = os.stat(folder)
+            if (place.st_dev, place.st_ino) in seen:  # a link to a folder above it would be walked round and round
+                folders.clear()
+                continue
+            seen.add((place.st_dev, place.st_ino))
             folders[:] = sorted(f for f in folders if not f.startswith("."))
-            paths = (Path(folder) / f for f in files if not f.startswith(".") and not f.endswith(UNFINISHED))
+            paths = (Path(folder) / f for f in files if not f.startswith(".") and not f.lower().endswith(UNFINISHED))
             found += [p for p in paths if p.relative_to(self.path).match(self.pattern.removeprefix("**/"))]
         return sorted(found)
 
+    def _shown(self, path: str | Path) -> str:
+        """A path as its owner knows it: from the folder that was declared."""
+        return os.path.join(self.name, os.path.relpath(path, self.path))
 
-def _unreadable(path: Path, error: OSError) -> VNSightError:
-    return VNSightError(f"{path.name}: cannot be read ({error.strerror}); nothing of it was landed. Check that it is there and readable, then run again")
+    def _unreadable(self, path: str | Path, error: OSError) -> VNSightError:
+        what = f"{self._shown(path)}: cannot be read ({error.strerror}); nothing of it was landed"
+        if isinstance(error, FileNotFoundError):
+            return NotYet(f"{what}. It was there when the folder was listed; put it back or let its writer finish, then run again")
+        return VNSightError(f"{what}. Give this user the right to read it, then run again")
 
 
 def inbox(ws: Workspace) -> Folder:
@@ -87,11 +104,14 @@ def inbox(ws: Workspace) -> Folder:
 
 
 def declared_folder(table: Mapping[str, Any], ws: Workspace) -> Folder:
-    """A folder declared in `vnsight.toml`: name, path (relative to the workspace), contract, and optionally pattern."""
-    name, path = table["name"], ws.home / Path(table.get("path", "")).expanduser()
-    contract = table.get("contract")
+    """A folder declared in `vnsight.toml`: name, path (relative to the workspace), contract, and optionally pattern.
+
+    With a `wide` table (one column per item) the contract is `survey_responses`.
+    """
+    name, path = table["name"], ws.home / Path(str(table.get("path", ""))).expanduser()
+    contract = table.get("contract", "survey_responses" if "wide" in table else None)
     if contract is not None and contract not in SOURCES:
         raise UsageError(f"vnsight.toml, source {name}, contract: {contract} is no source; there are: {', '.join(sorted(SOURCES))}")
     if "path" not in table or not path.is_dir():
         raise UsageError(f"vnsight.toml, source {name}, path: {table.get('path', '(missing)')} is not a folder")
-    return Folder(name, path, contract, table.get("pattern", "**/*"), f"{name}/")
+    return Folder(name, path, contract, str(table.get("pattern", "**/*")), f"{name}/")
