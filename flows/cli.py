@@ -33,8 +33,9 @@ for command in (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with its code."""
-    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")  # libraries speak when they fail
-    logging.getLogger("vnsight").setLevel(logging.INFO)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:  # libraries speak when they fail, whatever level they set themselves
+        handler.addFilter(lambda r: r.levelno >= logging.ERROR or r.name.startswith("vnsight"))
     try:
         code = app(sys.argv[1:] if arguments is None else arguments)
     except cyclopts.CycloptsError:

@@ -12,15 +12,18 @@ from schemas.workspace import Workspace
 MIN_BYTES = 16
 
 
-def create_secret(ws: Workspace) -> bool:
-    """Make a new secret file (mode 0600) unless there is one or the environment gives it; say whether one was made."""
+def create_secret(ws: Workspace, text: str | None = None) -> bool:
+    """Make a new secret file (mode 0600) unless there is one or the environment gives it; say whether one was made.
+
+    `text` fixes it, for simulated people only: they have nothing to hide, and equal simulations then give equal marts.
+    """
     if os.environ.get("VNSIGHT_SECRET") or ws.secret_path.exists():
         return False
     if (ws.staged / "patients").exists():
         raise UsageError(_missing(ws) + "; a new one would give every patient a second key, so none was made")
     descriptor = os.open(ws.secret_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        stream.write(secrets.token_hex(32) + "\n")
+        stream.write((text or secrets.token_hex(32)) + "\n")
     return True
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from flows.plan import drop_plan, read_plan, waiting_files, write_plan
-from flows.secret import read_secret
+from flows.secret import create_secret, read_secret
 from flows.sources import connectors
 from flows.sources.connector import pull
 from pipelines.load import StagedLoad, rebuild_known_by, stage_load
@@ -62,8 +62,10 @@ def live_tables(ws: Workspace, base: CompleteLoad) -> dict[str, dict[int, str]]:
 
 def stage(ws: Workspace, progress: Progress, *, all_shards: bool = False) -> Candidate | None:
     """Stage the files that wait and build the candidate; None when nothing waits. Finishes a load that a crash cut off first."""
-    secret = read_secret(ws)
     base = shop.refresh(ws)
+    if not base.load:
+        create_secret(ws)
+    secret = read_secret(ws)
     load = base.load + 1
     files = read_plan(ws, load)
     if files is None:

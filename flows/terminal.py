@@ -7,17 +7,20 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-OUT = Console(highlight=False)
-ERR = Console(stderr=True, highlight=False)
+_PIPED = 160  # columns when the output goes to a file or a pipe
+OUT = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED)
+ERR = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _PIPED)
 
 STEPS = {
-    "reference": "read patients, devices, consents", "ingest": "read and check the rest", "move": "place facts that moved",
+    "prefect": "start Prefect", "reference": "read patients, devices, consents", "ingest": "read and check the rest", "move": "place facts that moved",
     "stage": "derive shards: doses, scores, marts", "recall": "recall what was known", "candidate": "build the candidate database",
     "audit": "audit it by the contracts", "publish": "commit and publish", "simulate": "simulate",
 }  # fmt: skip
@@ -68,15 +71,17 @@ def text_of(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table; numbers to the right."""
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(columns):
         numeric = any(isinstance(r[i], int | float) and not isinstance(r[i], bool) for r in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric or i == 0)
     for row in rows:
         table.add_row(*(text_of(v) for v in row))
     OUT.print(table)

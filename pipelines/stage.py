@@ -10,12 +10,13 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.core.placement import POOL, place
-from pipelines.core.segments import DoseOptions
+from pipelines.core.segments import RISING_COLUMNS, DoseOptions
 from pipelines.core.shard import StagedShard, stage_shard
 from pipelines.spill import SpillRef, read_spill, write_part
 from schemas.contract import SOURCES, load_contract
 from schemas.frames import staged_schema
 
+RISING = {"staged/segments": frozenset(RISING_COLUMNS)}
 DISPOSITIONS: dict[str, pl.DataType] = {
     "load": pl.Int64(), "source": pl.String(), "file": pl.String(), "line": pl.Int64(), "record_id": pl.String(),
     "bin": pl.String(), "rules": pl.List(pl.String),
@@ -81,7 +82,10 @@ def stage_files(work: ShardWork, plan: StagePlan) -> ShardDone:
     owners = pl.read_ipc(plan.owners)
     done = stage_shard(_facts(work, plan, owners), owners, plan.load, plan.options, plan.windows)
     home = Path(plan.home)
-    parts = {table: write_part(frame, home, f"{plan.target}{table}/_shard={work.shard}") for table, frame in _tables(done, work, plan).items()}
+    parts = {
+        table: write_part(frame, home, f"{plan.target}{table}/_shard={work.shard}", RISING.get(table, frozenset()))
+        for table, frame in _tables(done, work, plan).items()
+    }
     fates = done.dispositions.with_columns(load=pl.lit(plan.load, dtype=pl.Int64)).select(list(DISPOSITIONS))
     written = write_part(fates, home, f"ledger/dispositions/_load={plan.load}") if fates.height else None
     return ShardDone(work.shard, parts, written, tuple(done.bins.select("source", "file", "bin", "rows").iter_rows()))

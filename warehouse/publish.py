@@ -110,12 +110,12 @@ def refresh(ws: Workspace, force: bool = False) -> CompleteLoad:
 
 
 def published_load(ws: Workspace) -> int:
-    """Load that `marts.duckdb` shows; 0 when there is none or it cannot be read."""
+    """Load that `marts.duckdb` shows; 0 when there is none, when it shows the past, or when it cannot be read."""
     if not ws.window.exists():
         return 0
     try:
         with read_window(ws.window) as connection:
-            return int(connection.execute("select load from vnsight_meta").fetchall()[0][0])
+            return int(connection.execute("select case when known_by is null then load else 0 end from vnsight_meta").fetchall()[0][0])
     except (VNSightError, LookupError) as error:
         LOG.warning("marts.duckdb cannot be read and is built anew: %s", error)
         return 0

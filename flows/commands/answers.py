@@ -104,7 +104,7 @@ def trace(id: str, *, home: Home = None) -> int:
         return 1
     counts = found.group_by("source", "bin").len().sort("source", "bin")
     print_table(f"{found.height:,} records", ("source", "bin", "records"), counts.rows())
-    rows = [(*r[:5], ", ".join(r[5]), r[6]) for r in found.head(SHOWN).rows()]
+    rows = [(*r[:5], ", ".join(r[5]), r[6].rsplit("/", 1)[0]) for r in found.head(SHOWN).rows()]
     print_table("", ("source", "load", "file", "line", "bin", "rules", "stored in"), rows)
     return 0
 

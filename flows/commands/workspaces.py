@@ -42,7 +42,7 @@ charge_convention = "on_only"
 """
 
 
-def make_workspace(home: Path, shards: int = 16) -> Workspace:
+def make_workspace(home: Path, shards: int = 16, secret: str | None = None) -> Workspace:
     """Create folder, settings, secret and inbox; what is there already stays."""
     from flows.secret import create_secret
     from schemas.contract import SOURCES
@@ -52,7 +52,7 @@ def make_workspace(home: Path, shards: int = 16) -> Workspace:
     if not settings.exists():
         settings.write_text(TEMPLATE.format(shards=shards), encoding="utf-8")
     ws = open_workspace(home)
-    create_secret(ws)
+    create_secret(ws, secret)
     for source in SOURCES:
         (ws.inbox / source).mkdir(parents=True, exist_ok=True)
     return ws
@@ -78,7 +78,7 @@ def _simulate(home: Path, patients: int, days: int, seed: int, form: str, faults
 
     if patients < 1 or days < 1:
         raise UsageError("--patients and --days: give at least 1")
-    make_workspace(home, shards=16 if patients <= 20_000 else 64)
+    make_workspace(home, 16 if patients <= 20_000 else 64, f"secret of the simulated population {seed}")
     with watch() as shown:
         return simulate_population(
             home, patients, days, seed, format=form, faults=1.0 if faults else 0.0,

@@ -29,7 +29,8 @@ def dose_daily(segments: pl.DataFrame, devices: pl.DataFrame, horizon: pl.DataFr
 
     `coverage`, `charge_pc` and `charge_pc_high` as for a window of one day. `current_ua` is in force at the end of the day: of
     the last stretch of stimulation or programmed vector that meets the day; null when there is none or nobody knows.
-    `adherence` is on time by prescribed time, at most 1; null when nothing is prescribed.
+    `adherence` is the time in sessions (contact and intensity above 0, pauses of the cycle included: the clinical minutes of
+    Farmer 2021) by prescribed time, at most 1; null when nothing is prescribed.
     """
     streams = Streams.of(segments)
     days = _device_days(devices, horizon).join(_stream_ranges(streams), on=["patient_key", "device_key"], how="left")
@@ -43,11 +44,12 @@ def _dose_of_days(streams: Streams, days: pl.DataFrame) -> pl.DataFrame:
     start = days["day_no"].to_numpy() * DAY_MS
     begin, end = _edges(streams, days)
     dose = dose_between(streams, pairs, begin, end, np.full(len(start), DAY_MS, dtype=np.int64))
+    in_sessions = pairs.total(np.where(pairs.known, end.segment_ms - begin.segment_ms, 0))
     current = _current_at(streams, pairs, end, start[pairs.window])
     return pl.concat([days, dose], how="horizontal").with_columns(
         day=pl.col("day_no").cast(pl.Int32).cast(pl.Date),
         current_ua=current,
-        adherence=_adherence(dose["on_ms"], days["prescribed_min_per_day"]),
+        adherence=_adherence(in_sessions, days["prescribed_min_per_day"]),
     ).select(DAILY_COLUMNS)  # fmt: skip
 
 
@@ -64,10 +66,10 @@ def _edges(streams: Streams, days: pl.DataFrame) -> tuple[Edge, Edge]:
     return midnight.of(~closing[pairs.window]), midnight.of(~opening[pairs.window])
 
 
-def _adherence(on_ms: pl.Series, prescribed_min: pl.Series) -> pl.Series:
+def _adherence(session_ms: Ints, prescribed_min: pl.Series) -> pl.Series:
     """Divide in numpy: Polars multiplies by the reciprocal where a column is constant, so a ratio would depend on the shard."""
     prescribed_ms = prescribed_min.fill_null(0).to_numpy() * 60_000
-    ratio = np.minimum(on_ms.to_numpy() / np.maximum(prescribed_ms, 1), 1.0)
+    ratio = np.minimum(session_ms / np.maximum(prescribed_ms, 1), 1.0)
     return pl.Series("adherence", ratio).zip_with(pl.Series(prescribed_ms > 0), pl.Series([None], dtype=pl.Float64))
 
 

@@ -95,6 +95,14 @@ def _horizon(canonical: Canonical) -> pl.DataFrame:
     return pl.concat(seen).group_by("patient_key").agg(horizon_ms=pl.col("at").max()).sort("patient_key")
 
 
+def _elapsed_days(responses: pl.DataFrame) -> pl.Series:
+    """Days from activation to completion, null before it; divided in numpy, because Polars multiplies by the reciprocal of a
+    constant and the last bit would depend on how many rows a shard has."""
+    elapsed = responses.select(pl.when(pl.col("activated_ms") <= pl.col("completed_ms")).then(pl.col("completed_ms") - pl.col("activated_ms")))
+    ms = elapsed.to_series()
+    return pl.Series(ms.fill_null(0).to_numpy() / DAY_MS).set(ms.is_null(), None)
+
+
 def _outcomes(canonical: Canonical, scores: pl.DataFrame, segments: pl.DataFrame, windows: tuple[int, ...]) -> pl.DataFrame:
     """Scores with the dose, therapy and device their patient had had by then."""
     devices = canonical.accepted("devices").sort("activated_at", "device_key")
@@ -106,9 +114,8 @@ def _outcomes(canonical: Canonical, scores: pl.DataFrame, segments: pl.DataFrame
         (pl.col("at") < pl.col("completed_ms")) & (pl.col("at") >= pl.col("completed_ms") - 90 * DAY_MS)
     )
     counts = recent.group_by("response_key").agg(cbt_sessions_90d=pl.len().cast(pl.Int64))
-    elapsed = pl.when(pl.col("activated_ms") <= pl.col("completed_ms")).then((pl.col("completed_ms") - pl.col("activated_ms")) / DAY_MS)
     exposed = responses.join(counts, on="response_key", how="left", maintain_order="left").select(
-        "response_key", "modality", pl.col("cbt_sessions_90d").fill_null(0), days_since_activation=elapsed
+        "response_key", "modality", pl.col("cbt_sessions_90d").fill_null(0), days_since_activation=_elapsed_days(responses)
     )
     doses = dose_in_windows(segments, responses, first.select("patient_key", "activated_ms"), windows)
     exposed = pl.concat([exposed, doses], how="horizontal")

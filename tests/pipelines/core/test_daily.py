@@ -75,9 +75,9 @@ def test_the_current_of_a_handset_is_that_of_its_last_session_of_the_day():
     assert daily([device(model="NEMOS")], sessions=sessions)["current_ua"].to_list() == [1400, None, 1000]
 
 
-@pytest.mark.parametrize(("prescribed", "adherence"), [(None, None), (120, 0.25), (30, 1.0), (10, 1.0)])
-def test_adherence_is_on_time_by_prescribed_time_at_most_one(prescribed, adherence):
-    sessions = [session(1, at(0.5), 60, uploaded=at(9))]  # 30 minutes on, 30 minutes off
+@pytest.mark.parametrize(("prescribed", "adherence"), [(None, None), (120, 0.5), (60, 1.0), (10, 1.0)])
+def test_adherence_is_time_in_sessions_by_prescribed_time_at_most_one(prescribed, adherence):
+    sessions = [session(1, at(0.5), 60, uploaded=at(9))]  # an hour, of which half is on
     found = daily([device(model="NEMOS", prescribed=prescribed)], sessions=sessions, until=1)["adherence"].to_list()
     assert found == [adherence, None if prescribed is None else 0.0]
 
