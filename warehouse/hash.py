@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Content hash of a mart: the same rows give the same hash, however they are ordered, split into files or spread over loads.
 
-1. A row is written as text: per column a dash for null, else the length of the value's text and the text. Lengths keep `a|b` and
-   `a`, `|b` apart, and the dash keeps null apart from empty text. Numbers with a fraction are written in hexadecimal and instants as
+1. A row is written as text: every value with a bar behind it, nothing before the bar for null. Text has its length in front, which
+   keeps `a|b` and `a`, `b` apart and null apart from empty text. Numbers with a fraction are written in hexadecimal and instants as
    microseconds, so that neither a version of DuckDB nor the time zone of a session can change the text; -0 counts as 0.
 2. Its MD5 is split into two 64-bit numbers. Each is summed over all rows modulo 2^64: addition has no order, and unlike exclusive or
    it does not forget a row that is there twice.
@@ -26,6 +26,7 @@ from warehouse.storage import guard_storage
 
 DEFAULT_MARTS = ("patients", "dose_daily", "scores", "dose_outcomes", "responders", "strata")
 COMBINED = "all"
+_PLAIN = ("BIGINT", "INTEGER", "BOOLEAN", "DATE")  # their text holds no bar
 
 
 def content_hash(place: Workspace | Path, mart: str | None = None) -> dict[str, str]:
@@ -52,7 +53,7 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 def _hash_table(connection: duckdb.DuckDBPyConnection, name: str) -> str:
     columns = [(c, t) for c, t, *_ in connection.execute(f'describe "{name}"').fetchall() if not c.startswith("_")]
-    row = " || ".join(f"coalesce({_text(c, t)}, '-')" for c, t in columns)
+    row = f"concat({', '.join(_text(c, t) for c, t in columns)})"  # concat leaves nulls out
     count, low, high = connection.execute(
         f"""select count(*), sum(md5_number_lower(content)) % {2**64}, sum(md5_number_upper(content)) % {2**64}
         from (select {row} as content from "{name}")"""
@@ -62,14 +63,13 @@ def _hash_table(connection: duckdb.DuckDBPyConnection, name: str) -> str:
 
 
 def _text(column: str, kind: str) -> str:
-    """SQL for `<length>:<text>` of a column; null stays null."""
+    """SQL for the text of a column, as arguments of `concat`."""
     value = f'"{column}"'
     if kind in ("DOUBLE", "FLOAT"):
-        value = f"printf('%a', {value}::double + 0.0)"
-    elif kind.endswith("[]"):
-        value = f"to_json({value})::varchar"
-    elif kind == "TIMESTAMP WITH TIME ZONE":
-        value = f"epoch_us({value})::varchar"
-    else:
-        value = f"{value}::varchar"
-    return f"strlen({value}) || ':' || {value}"
+        return f"printf('%a', {value}::double + 0.0), '|'"
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return f"epoch_us({value}), '|'"
+    if kind in _PLAIN:
+        return f"{value}, '|'"
+    value = f"to_json({value})::varchar" if kind.endswith("[]") else f"{value}::varchar"
+    return f"strlen({value}), ':', {value}, '|'"
