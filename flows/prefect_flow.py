@@ -30,7 +30,7 @@ from schemas.workspace import open_workspace
 from warehouse.sql import query
 
 DAY_S = 20 * 3600  # a run that takes longer would meet the next one
-SHARE = {"pull": 10.0, "stage": 70.0, "audit": 90.0, "publish": 100.0}  # how far a finished step has brought the run [percent]
+SHARE = {"pull": 10.0, "stage": 70.0, "audit": 90.0, "publish": 95.0}  # how far a finished step has brought a load [percent]
 _STRATA = """select stratifier, stratum, arm, instrument, visit, n, k, round(rate, 3) as rate, round(low, 3) as low, round(high, 3) as high
     from strata where subscale = 'total' and arm = 'all' and n > 0 order by instrument, visit, stratifier, stratum"""
 _watcher: ContextVar[Progress] = ContextVar("watcher", default=silent)
@@ -86,6 +86,7 @@ def nightly(home: str, rebuild: bool = False) -> Outcome:
 
     with only_run(ws):
         outcome = run_steps(ws, _watcher.get(), rebuild=rebuild, do=do)
+    update_progress_artifact(bar, 100.0)
     _report(outcome)
     if outcome.state == "held":
         raise LoadHeld(outcome)
@@ -100,8 +101,8 @@ def _report(outcome: Outcome) -> None:
     lines = [f"## Load {outcome.load}: {outcome.state}", *(f"- **{c.severity}** {c.name}: {c.meaning}" for c in outcome.failed)]
     create_markdown_artifact("\n".join([*lines, *(f"- {note}" for note in outcome.notes)]), key="nightly-outcome")
     if outcome.ledger is not None:
-        wide = outcome.ledger.pivot("bin", index=["source", "file", "read"], values="rows")
-        create_table_artifact(wide.to_dicts(), key="ledger", description="Rows read by file, and the bins they ended in")
+        wide = outcome.ledger.pivot("bin", index="source", values="rows", aggregate_function="sum").sort("source")
+        create_table_artifact(wide.to_dicts(), key="ledger", description=f"Rows of load {outcome.load} by source and bin")
 
 
 def send_what_is_left() -> None:
