@@ -5,13 +5,13 @@ The run is repeated afterwards, and its marts must be those of a run nobody dist
 never an error and never a mixture.
 """
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import duckdb
@@ -56,21 +56,36 @@ def run(home: Path, kill_at: str = "") -> int:
     return subprocess.run([sys.executable, "-c", STEPS, str(home)], env=env, capture_output=True, timeout=300, check=False).returncode
 
 
-class Reader(threading.Thread):
-    """Opens the window again and again and notes what it sees."""
+READER = """
+import json, sys, duckdb
+seen, errors, reads = set(), [], 0
+print("ready", flush=True)
+import select
+while not select.select([sys.stdin], [], [], 0)[0]:
+    try:
+        with duckdb.connect(sys.argv[1], read_only=True) as connection:
+            seen.add(connection.execute(sys.argv[2]).fetchall()[0])
+        reads += 1
+    except duckdb.Error as error:
+        errors.append(str(error))
+print(json.dumps([sorted(map(str, seen)), errors, reads]))
+"""
+
+
+class Reader:
+    """An analyst's process that opens the window again and again; a process of its own, because DuckDB shares instances inside one."""
 
     def __init__(self, window: Path) -> None:
-        super().__init__(daemon=True)
-        self.window, self.stop, self.seen, self.errors, self.reads = window, threading.Event(), set(), [], 0
+        call = [sys.executable, "-c", READER, str(window), TOTALS]
+        self.process = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
 
-    def run(self) -> None:
-        while not self.stop.is_set():
-            try:
-                with duckdb.connect(str(self.window), read_only=True) as connection:
-                    self.seen.add(connection.execute(TOTALS).fetchall()[0])
-                self.reads += 1
-            except duckdb.Error as error:
-                self.errors.append(str(error))
+    def stop(self) -> tuple[list[str], list[str], int]:
+        """What was seen, errors, and the number of reads."""
+        out, _ = self.process.communicate("stop\n", timeout=60)
+        seen, errors, reads = json.loads(out)
+        return seen, errors, reads
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +104,9 @@ def worlds(tmp_path_factory):
     after_home = home.parent / "after"
     shutil.copytree(home, after_home)
     assert run(after_home) == 0
-    return home, before, content_hash(open_workspace(after_home))["all"]
+    after = content_hash(open_workspace(after_home))["all"]
+    assert after != before  # or the test could not fail
+    return home, before, after
 
 
 def published_at(home: Path) -> tuple:
@@ -107,16 +124,14 @@ def test_a_kill_at(name: str, worlds, tmp_path: Path):
     shop.refresh(open_workspace(home), force=True)  # the views name the copy's files
     old = published_at(home)
     reader = Reader(home / "marts.duckdb")
-    reader.start()
     assert run(home, kill_at=name) == -signal.SIGKILL, f"no run passes {name}"
     between = content_hash(open_workspace(home))["all"]
     assert between in (before, after)
     assert run(home) == 0
-    reader.stop.set()
-    reader.join()
+    seen, errors, reads = reader.stop()
     assert content_hash(open_workspace(home))["all"] == after
-    assert reader.errors == []
-    assert reader.reads > 0
-    assert reader.seen <= {old, published_at(home)}
+    assert errors == []
+    assert reads > 0
+    assert set(seen) <= {str(old), str(published_at(home))}
     assert not list(home.glob("*.wal"))
-    print(f"{name:32} killed, marts {'old' if between == before else 'new'}, redone equal, {reader.reads} reads without error")
+    print(f"{name:32} killed, marts {'old' if between == before else 'new'}, redone equal, {reads} reads without error")
