@@ -15,7 +15,8 @@ from tempfile import gettempdir
 
 import cyclopts
 
-from flows.commands import answers, files, runs, workspaces
+from flows.commands import answers, files, opened, runs, workspaces
+from flows.terminal import ERR
 from schemas.errors import VNSightError
 
 EPILOGUE = "Exit codes: 0 ok, 1 run failed, 2 wrong call, 3 data held back by the gate (the published marts stay as they were)."
@@ -25,7 +26,7 @@ app = cyclopts.App(
     version_flags=["--version"], help_format="plaintext", exit_on_error=False, print_error=True, result_action="return_value",
 )  # fmt: skip
 for command in (
-    workspaces.demo, workspaces.init, workspaces.simulate, runs.run, runs.status, answers.sql, answers.hash, answers.trace,
+    workspaces.demo, workspaces.init, workspaces.simulate, runs.run, runs.status, runs.refresh, answers.sql, answers.hash, answers.trace,
     answers.keys, files.score, files.dose,
 ):  # fmt: skip
     app.command(command)
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     except cyclopts.CycloptsError:
         sys.exit(2)  # the message is printed already
     except VNSightError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(str(error))
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
@@ -54,14 +55,23 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _complain(message: str) -> None:
+    """One line, red on a terminal; never wrapped, so that it can be searched for."""
+    ERR.print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+
+
 def _report_crash(error: Exception) -> None:
-    place = Path(gettempdir()) / f"vnsight-crash-{datetime.now(UTC):%Y%m%dT%H%M%S}.txt"
+    """Keep the traceback in the workspace: it may quote data, which must not lie about in a temporary folder."""
+    folder = opened[-1].home / "reports" if opened else Path(gettempdir())
+    place = folder / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}.txt"
+    first = str(error).partition("\n")[0]
     try:
+        folder.mkdir(exist_ok=True)
         place.write_text(traceback.format_exc(), encoding="utf-8")
     except OSError:
         traceback.print_exc()
-    first = str(error).splitlines()[0] if str(error) else ""
-    print(f"error: {type(error).__name__}: {first}\nThis is a fault of VNSight, not of your data; the details are in {place}", file=sys.stderr)
+    _complain(f"{type(error).__name__}: {first}")
+    ERR.print(f"This is a fault of VNSight, not of your data; the details are in {place}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ def only_run(ws: Workspace) -> Iterator[None]:
         except BlockingIOError as error:
             stream.seek(0)
             holder = stream.read().strip() or "unknown"
-            raise VNSightError(f"another run is at work in this workspace (process {holder}); wait for it to end, then run again") from error
+            message = f"another run is at work in this workspace (process {holder}); wait for it to end, then run again"
+            raise VNSightError(message) from error
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()

@@ -36,6 +36,7 @@ def run_steps(ws: Workspace, progress: Progress, *, rebuild: bool = False, do: D
     do("pull", ws, progress)
     outcome = Outcome("idle", last_complete(ws).load)
     while candidate := do("stage", ws, progress, all_shards=rebuild):
+        progress("candidate", 1, 1)
         progress("audit", 0, 1)
         failed = do("audit", ws, candidate)
         progress("audit", 1, 1)

@@ -20,7 +20,8 @@ OUT = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED)
 ERR = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _PIPED)
 
 STEPS = {
-    "prefect": "start Prefect", "reference": "read patients, devices, consents", "ingest": "read and check the rest", "move": "place facts that moved",
+    "prefect": "start Prefect", "reference": "read patients, devices, consents", "ingest": "read and check the rest",
+    "move": "place facts that moved",
     "stage": "derive shards: doses, scores, marts", "recall": "recall what was known", "candidate": "build the candidate database",
     "audit": "audit it by the contracts", "publish": "commit and publish", "simulate": "simulate",
 }  # fmt: skip
@@ -33,6 +34,7 @@ class Watch:
         self.bars, self.tasks, self.began = bars, dict[str, Any](), dict[str, float]()
 
     def __call__(self, step: str, done: int, total: int) -> None:
+        """Show how far a step is."""
         label = STEPS.get(step, step)
         if self.bars is not None:
             if step not in self.tasks:

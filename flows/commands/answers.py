@@ -7,14 +7,17 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from flows.commands import Home, find_workspace
+from flows.commands import Home, check_out, find_workspace
 from flows.terminal import OUT, print_table
 from schemas.errors import UsageError
 
 SHOWN = 200
 
 
-def sql(query: str, *, home: Home = None, format: Literal["table", "csv", "json", "markdown", "parquet"] = "table", out: Path | None = None) -> None:
+Format = Literal["table", "csv", "json", "markdown", "parquet"]
+
+
+def sql(query: str, *, home: Home = None, format: Format = "table", out: Path | None = None) -> None:
     """Ask the published marts one question in SQL; nothing can be changed.
 
     Example: vnsight sql "select stratum, n, k, rate from strata where arm = 'all'" --format csv
@@ -32,6 +35,7 @@ def sql(query: str, *, home: Home = None, format: Literal["table", "csv", "json"
 
     from warehouse.sql import query as ask
 
+    check_out(out)
     answer = ask(find_workspace(home), query)
     if format == "table" and out is None:
         print_table("", answer.column_names, [tuple(r.values()) for r in answer.slice(0, SHOWN).to_pylist()])
@@ -56,7 +60,8 @@ def _as_text(frame: object, format: str) -> str:
     assert isinstance(frame, pl.DataFrame)
     if format == "json":
         return str(frame.write_json()) + "\n"
-    flat = frame.with_columns(pl.col(c).list.eval(pl.element().cast(pl.String)).list.join(";") for c, t in frame.schema.items() if isinstance(t, pl.List))
+    lists = [c for c, t in frame.schema.items() if isinstance(t, pl.List)]
+    flat = frame.with_columns(pl.col(c).list.eval(pl.element().cast(pl.String)).list.join(";") for c in lists)
     if format == "csv":
         return str(flat.write_csv())
     rows = [["" if v is None else str(v).replace("|", "\\|") for v in row] for row in flat.iter_rows()]

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from flows.commands import check_out
 from flows.terminal import OUT
 from schemas.errors import UsageError
 
@@ -27,7 +28,7 @@ def _labels(pairs: tuple[str, ...]) -> dict[str, int]:
     return labels
 
 
-def score(
+def score(  # noqa: PLR0913 - options of a command line
     file: Path, *, instrument: str, items: str = "q{}", id: str | None = None, missing: str = "", form: str = "standard",
     label: tuple[str, ...] = (), out: Path,
 ) -> None:  # fmt: skip
@@ -56,6 +57,7 @@ def score(
     """
     from pipelines.core.score_file import score_file
 
+    check_out(out)
     columns: str | tuple[str, ...] = items if "{}" in items else _list(items)
     scores = score_file(file, instrument, columns, id, _list(missing), form_version=form, labels=_labels(label) or None)
     scores.write_csv(out)
@@ -83,6 +85,7 @@ def dose(file: Path, *, at: str, windows: str = "7,28,90", out: Annotated[Path, 
     from pipelines.core.dose_file import dose_of_file
     from pipelines.device_file import read_device_file
 
+    check_out(out)
     if not all(w.isdigit() and int(w) > 0 for w in _list(windows)):
         raise UsageError(f"--windows {windows}: name whole days, such as 7,28,90")
     doses = dose_of_file(read_device_file(file), parse_instant(at, "--at"), [int(w) for w in _list(windows)])

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.commands import Home, find_workspace
+from flows.commands import Home, check_out, find_workspace
 from flows.terminal import OUT, Watch, print_table, watch
 from schemas.errors import UsageError
 from schemas.workspace import Workspace
@@ -76,6 +76,7 @@ def _show_known_by(ws: Workspace, instant: datetime, out: Path | None) -> int:
     from flows.lock import only_run
     from flows.steps import show_known_by
 
+    check_out(out)
     with only_run(ws), watch() as shown:
         show_known_by(ws, round(instant.timestamp() * 1_000_000), shown, out.resolve() if out else None)
     place = out or ws.window
@@ -99,9 +100,11 @@ def report(ws: Workspace, outcome: Outcome) -> None:
         counted = "" if check.failed_rows is None else f" ({check.failed_rows:,} of {check.total_rows or 0:,})"
         OUT.print(f"{check.severity}: {check.name}{counted}. {check.meaning} Owner: {check.owner}", soft_wrap=True)
     if outcome.state == "held":
-        told = ", ".join(f"{d.owner} ({'told' if d.delivered else 'not reached, message kept in reports/undelivered'})" for d in outcome.deliveries)
+        fates = {True: "told", False: "not reached, message kept in reports/undelivered"}
+        told = ", ".join(f"{d.owner} ({fates[d.delivered]})" for d in outcome.deliveries)
         OUT.print(f"HELD BACK: load {outcome.load} was not published; readers keep what they had. Owners: {told}", soft_wrap=True)
-        OUT.print(f"Look at it: {ws.home}/reports/held/load-{outcome.load}.duckdb. Mend the data or the settings, then run again", soft_wrap=True)
+        place = ws.home / "reports" / "held" / f"load-{outcome.load}.duckdb"
+        OUT.print(f"Look at it: {place}. Mend the data or the settings, then run again", soft_wrap=True)
         return
     flagged = " with a flag" if outcome.state == "flagged" else ""
     OUT.print(f"published load {outcome.load}{flagged}: {ws.window}", soft_wrap=True)
@@ -120,11 +123,30 @@ def show_strata(ws: Workspace, visit: str = "m3") -> None:
     from warehouse.sql import query
 
     answer = query(ws, f"""
-        select stratifier, stratum, instrument, n, k, rate, low, high, n_undetermined from strata
+        select stratifier, stratum, instrument, n, k as responders, printf('%.0f %%', 100 * rate) as rate,
+            printf('%.0f to %.0f %%', 100 * low, 100 * high) as interval_95, n_undetermined as undetermined
+        from strata
         where arm = 'all' and subscale = 'total' and visit = '{visit}' and n > 0 and instrument in ('PHQ-9', 'DERS-16')
         order by instrument desc, stratifier, stratum""")
     rows = [tuple(r.values()) for r in answer.to_pylist()]
     print_table(f"responders (drop of at least 50 %) at visit {visit}, all arms", answer.column_names, rows)
+
+
+def refresh(*, home: Home = None) -> None:
+    """Build marts.duckdb anew from the last complete load, after the folder was moved or the file was lost; no data is touched.
+
+    Example: vnsight refresh --home study
+    """
+    from flows.lock import only_run
+    from warehouse.publish import refresh as build_anew
+
+    ws = find_workspace(home)
+    with only_run(ws):
+        complete = build_anew(ws, force=True)
+    if complete.load:
+        OUT.print(f"{ws.window} shows load {complete.load}", soft_wrap=True)
+    else:
+        OUT.print(f"nothing has been published yet; next: vnsight run --home {ws.home}", soft_wrap=True)
 
 
 def status(*, home: Home = None) -> None:
@@ -139,7 +161,8 @@ def status(*, home: Home = None) -> None:
     ws = find_workspace(home)
     complete = last_complete(ws)
     waiting = waiting_files(ws, complete.load)
-    OUT.print(f"workspace {ws.home}\nlast complete load: {complete.load or 'none yet'}; landed files waiting: {len(waiting)}", soft_wrap=True)
+    OUT.print(f"workspace {ws.home}", soft_wrap=True)
+    OUT.print(f"last complete load: {complete.load or 'none yet'}; landed files waiting: {len(waiting)}")
     held = sorted((ws.home / "reports" / "held").glob("load-*.duckdb"))
     if held:
         OUT.print(f"held back: {held[-1]}", soft_wrap=True)

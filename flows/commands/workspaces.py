@@ -86,9 +86,12 @@ def _simulate(home: Path, patients: int, days: int, seed: int, form: str, faults
         )  # fmt: skip
 
 
-def simulate(
+Token = Annotated[str, Parameter(env_var="VNSIGHT_CLOUD_TOKEN")]
+
+
+def simulate(  # noqa: PLR0913 - options of a command line
     home: Path, *, patients: int = 1000, days: int = 365, seed: int = 1, format: Literal["mixed", "ndjson", "parquet"] | None = None,
-    faults: bool = True, serve: bool = False, port: int = 8765, token: Annotated[str, Parameter(env_var="VNSIGHT_CLOUD_TOKEN")] = "simulated",
+    faults: bool = True, serve: bool = False, port: int = 8765, token: Token = "simulated",
 ) -> None:  # fmt: skip
     """Simulate a population with known truth and labelled faults: HOME/inbox is what a run pulls, HOME/truth what is true.
 
@@ -119,8 +122,9 @@ def simulate(
         began = time.monotonic()
         form = format or ("mixed" if patients <= 20_000 else "parquet")
         done = _simulate(home, patients, days, seed, form, faults)
-        rows = sum(done.rows.values())
-        OUT.print(f"{done.patients:,} patients, {done.days} days, {rows:,} rows in {done.files} files, {sum(done.faults.values()):,} labelled faults, {time.monotonic() - began:.0f} s")
+        rows, faulty, seconds = sum(done.rows.values()), sum(done.faults.values()), time.monotonic() - began
+        OUT.print(f"{done.patients:,} patients, {done.days} days, made in {seconds:.0f} s")
+        OUT.print(f"{rows:,} rows in {done.files} files, {faulty:,} labelled faults")
         print_table("", ("source", "rows"), sorted(done.rows.items()))
         OUT.print(f"Next: vnsight run --home {home}")
     if serve:

@@ -50,9 +50,12 @@ class Connector(Protocol):
 def pull(ws: Workspace, connector: Connector, progress: Progress) -> list[Landed]:
     """Fetch and land everything new at one place; return what was landed (nothing twice)."""
     landed: list[Landed] = []
+    count = 0
     for count, item in enumerate(connector.list_new(ws), start=1):
         file = land(ws, (item.source, item.file, connector.name), connector.fetch(item), time.time_ns() // 1000, item.stamp)
         connector.done(ws, item)
         landed += [file] if file else []
         progress(f"pull {connector.name}", count, 0)
+    if count:
+        progress(f"pull {connector.name}", count, count)
     return landed
