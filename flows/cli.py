@@ -24,6 +24,7 @@ EPILOGUE = "Exit codes: 0 ok, 1 run failed, 2 wrong call, 3 data held back by th
 app = cyclopts.App(
     name="vnsight", help="Who gets better on vagus nerve stimulation, at which dose, and who does not?", help_epilogue=EPILOGUE,
     version_flags=["--version"], help_format="plaintext", exit_on_error=False, print_error=True, result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )  # fmt: skip
 for command in (
     workspaces.demo, workspaces.init, workspaces.simulate, runs.run, runs.status, runs.refresh, answers.sql, answers.hash, answers.trace,
