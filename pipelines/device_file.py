@@ -25,7 +25,8 @@ def _contract_of(path: Path) -> Contract:
     """Which of the two device tables a file is, by a column only one of them has."""
     head = path.read_bytes()[: 1 << 20] if path.suffix != ".parquet" else str(pl.read_parquet_schema(path)).encode()
     if path.suffix in (".gz", ".zst"):
-        from pipelines.read import TextChunk, kind_of, read_chunks
+        from pipelines.core.rows import TextChunk
+        from pipelines.read import kind_of, read_chunks
 
         chunk = next((c for c in read_chunks(path, kind_of(path.name).packing) if isinstance(c, TextChunk)), None)
         head = chunk.data[: 1 << 20] if chunk else b""
@@ -66,5 +67,7 @@ def _checked(parsed: object, contract: Contract, path: Path) -> pl.DataFrame:
         found += [(line, rules[0]) for line, rules in bad.select("_line", "rules").iter_rows()]
     if found:
         line, rule = min(found)
-        raise VNSightError(f"{path.name} line {line}: {LINE_RULES.get(rule) or explain(contract, rule)} ({len(found)} bad rows in this part)")
+        raise VNSightError(
+            f"{path.name} line {line}: {LINE_RULES.get(rule) or explain(contract, rule)} ({len(found)} bad rows in this part)"
+        )
     return good.select([c.name for c in contract.columns]) if good.height else good

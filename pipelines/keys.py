@@ -27,7 +27,9 @@ def list_keys(ws: Workspace, landed: Sequence[Landed], kind: Identifier, secret:
     for file in files:
         ids.update(_ids(ws, file, wide.get(file.origin), column))
     ordered = sorted(ids)
-    return pl.DataFrame({"id": ordered, "key": [key_text(key_of(secret, kind, i)) for i in ordered]}, schema={"id": pl.String, "key": pl.String})
+    return pl.DataFrame(
+        {"id": ordered, "key": [key_text(key_of(secret, kind, i)) for i in ordered]}, schema={"id": pl.String, "key": pl.String}
+    )
 
 
 def _ids(ws: Workspace, file: Landed, wide: dict[str, object] | None, column: str) -> Iterable[str]:

@@ -38,7 +38,9 @@ def balance(load: int, landed: Sequence[Landed], ingested: Iterable[Ingested], d
     for (source, file), rows in sorted(read.items()):
         binned = sum(bins[source, file, b] for b in BINS)
         if binned != rows:
-            raise VNSightError(f"{file}: {rows:,} rows were read and {binned:,} ended in a bin; nothing was published. Report this with the log.")
+            raise VNSightError(
+                f"{file}: {rows:,} rows were read and {binned:,} ended in a bin; nothing was published. Report this with the log."
+            )
     rows_out = [(load, s, f, b, bins[s, f, b], n) for (s, f), n in sorted(read.items()) for b in BINS]
     return pl.DataFrame(rows_out, schema=LEDGER_SCHEMA, orient="row")
 

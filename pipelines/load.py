@@ -86,7 +86,14 @@ def _ingest(run: _Run, step: str, landed: Sequence[Landed]) -> list[Ingested]:
     settings, wide = run.workspace.settings, _wide_tables(run.workspace)
     pieces = [p for f in landed for p in split_file(run.workspace.home, f, f.origin in wide)]
     plan = IngestPlan(
-        str(run.workspace.home), run.load, settings.shards, run.secret, run.owners, str(run.folder / "spill"), settings.trusted_receipt, wide
+        str(run.workspace.home),
+        run.load,
+        settings.shards,
+        run.secret,
+        run.owners,
+        str(run.folder / "spill"),
+        settings.trusted_receipt,
+        wide,
     )
     results = run.graph(step, pieces, IngestPieces(plan))
     return [Ingested(**r | {"spills": tuple(SpillRef(**s) for s in r["spills"]), "notes": tuple(r["notes"])}) for r in results]
@@ -175,7 +182,11 @@ def stage_load(
     ledger = balance(load, landed, ingested, done)
     fates = [d.dispositions for d in done if d.dispositions] + quarantined_dispositions(ws.home, load, ingested)
     book = write_part(ledger.select(list(LEDGER_SCHEMA)), ws.home, f"ledger/ledger/_load={load}")
-    appended = {"ledger/ledger": (book,), "ledger/dispositions": tuple(fates), "quarantine": tuple(i.quarantine for i in ingested if i.quarantine)}
+    appended = {
+        "ledger/ledger": (book,),
+        "ledger/dispositions": tuple(fates),
+        "quarantine": tuple(i.quarantine for i in ingested if i.quarantine),
+    }
     shutil.rmtree(run.folder / "spill", ignore_errors=True)
     notes = tuple(f"{i.file}: {n}" for i in ingested for n in i.notes)
     return StagedLoad(LoadFiles(load, _replaced(done), appended), ledger, notes)

@@ -35,7 +35,9 @@ def kind_of(name: str) -> FileKind:
     if path.suffix in (".gz", ".zst"):
         packing, path = path.suffix[1:], path.with_suffix("")
     if path.suffix not in _FORMATS or (packing and path.suffix == ".parquet"):
-        raise FileRefused("file:unreadable", f"{Path(name).name}: not a file of a known kind; send .ndjson, .csv (also .gz or .zst) or .parquet")
+        raise FileRefused(
+            "file:unreadable", f"{Path(name).name}: not a file of a known kind; send .ndjson, .csv (also .gz or .zst) or .parquet"
+        )
     return FileKind(_FORMATS[path.suffix], packing)
 
 

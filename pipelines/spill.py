@@ -18,7 +18,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-
 _PLAIN: dict[str, Any] = {"compression": "zstd", "compression_level": 1}
 _RISING: dict[str, Any] = {"compression": "lz4"}
 
@@ -74,7 +73,8 @@ def write_part(frame: pl.DataFrame, home: Path, folder: str, rising: frozenset[s
     temporary = target / f".{uuid.uuid4().hex}.tmp"
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     layout = _RISING | {
-        "use_dictionary": [c for c in table.column_names if c not in rising], "column_encoding": dict.fromkeys(rising, "DELTA_BINARY_PACKED")
+        "use_dictionary": [c for c in table.column_names if c not in rising],
+        "column_encoding": dict.fromkeys(rising, "DELTA_BINARY_PACKED"),
     } if rising else _PLAIN  # fmt: skip
     pq.write_table(table, temporary, row_group_size=1 << 18, **layout)
     with temporary.open("rb+") as stream:

@@ -20,7 +20,6 @@ from schemas.contract import load_contract
 from schemas.frames import wire_schema
 from schemas.instrument import load_instruments
 
-
 SELDOM = 10  # a label in no more cells than this may be somebody's own words and is not repeated
 
 

@@ -69,7 +69,8 @@ def _session_rules() -> Rules:
     steps, gaps, lengths = pl.col("step_offsets_ms"), pl.col("gap_offsets_ms"), pl.col("gap_durations_ms")
     rising: Callable[[pl.Expr], pl.Expr] = lambda e: e.list.diff().list.eval(pl.element() <= 0).list.any()  # noqa: E731
     return {
-        "step_offsets_ms:order": (steps.list.first() != 0) | rising(steps) | (steps.list.last() >= pl.col("duration_ms")) | (steps.list.len() == 0),
+        "step_offsets_ms:order": (steps.list.len() == 0) | (steps.list.first() != 0) | rising(steps)
+        | (steps.list.last() >= pl.col("duration_ms")),
         "step_offsets_ms:null_item": steps.list.eval(pl.element().is_null()).list.any(),
         "step_intensities:null_item": pl.col("step_intensities").list.eval(pl.element().is_null()).list.any(),
         "step_intensities:length": pl.col("step_intensities").list.len() != steps.list.len(),
@@ -107,7 +108,8 @@ def explain(contract: Contract, rule: str) -> str:
         return rule
     what = {
         "null": "is required and missing", "type": f"is not of type {column.type}", "timestamp": "is not an ISO 8601 instant",
-        "range": f"is outside {column.minimum} to {column.maximum} {column.unit or ''}".rstrip(), "pattern": "does not have the declared form",
+        "range": f"is outside {column.minimum} to {column.maximum} {column.unit or ''}".rstrip(),
+        "pattern": "does not have the declared form",
         "enum": f"is none of {', '.join(column.valid_values)}", "grid": "cannot be set on this model", "unknown": "is not known",
         "zone": "has no zone", "nonexistent": "never was: clocks were set forward", "not_finite": "is not a finite number",
         "length": "does not have the length it must have", "order": "is out of order", "label": "holds a label the map does not know",

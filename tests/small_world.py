@@ -23,18 +23,27 @@ def at(days: float) -> str:
     return (START + timedelta(days=days)).isoformat().replace("+00:00", "Z")
 
 
+def known(event: str, days: float) -> dict[str, object]:
+    """An event that was recorded when it happened."""
+    return {event: at(days), "recorded_at": at(days)}
+
+
 def patient(n: int, **more: object) -> dict[str, object]:
     return {"patient_id": f"P{n}", "birth_year": 1950 + n, "sex": "female", "site": "S1", "index_at": at(0), "recorded_at": at(0)} | more
 
 
 def device(n: int, **more: object) -> dict[str, object]:
-    model = {"model": "106", "modality": "implanted"} if n < 4 else {"model": "NEMOS", "modality": "auricular", "prescribed_min_per_day": 240}
+    model = (
+        {"model": "106", "modality": "implanted"} if n < 4 else {"model": "NEMOS", "modality": "auricular", "prescribed_min_per_day": 240}
+    )
     return {"device_id": f"D{n}", "patient_id": f"P{n}", "activated_at": at(0), "recorded_at": at(0)} | model | more
 
 
 def settings(n: int, day: float, ma: float, **more: object) -> dict[str, object]:
     vector = {"current_ma": ma, "pulse_width_us": 250, "frequency_hz": 20, "on_s": 30, "off_min": 5}
-    return {"device_id": f"D{n}", "model": "106", "effective_at": at(day), "changed_by": "clinician", "recorded_at": at(day)} | vector | more
+    return (
+        {"device_id": f"D{n}", "model": "106", "effective_at": at(day), "changed_by": "clinician", "recorded_at": at(day)} | vector | more
+    )
 
 
 def reading(n: int, day: float, ma: float, **more: object) -> dict[str, object]:
@@ -72,10 +81,16 @@ def files() -> dict[str, bytes]:
         "survey_responses/a": [response(n, day, 3) for n in (1, 2, 3, 4, 5, 6) for day in (-3, 30)],
         "survey_responses/b": [response(n, day, 1) for n in (1, 2, 3, 4, 5, 6, 7) for day in (60, 91)] + [response(1, 30, 3)],
         "survey_responses/c": [response(4, 30, 2, uploaded_at=at(70)), response(1, 91, 9), {"response_id": None}],
-        "consents/a": [{"consent_id": "C1", "patient_id": "P5", "action": "withdrawn", "mode": "stop_collecting", "effective_at": at(45), "recorded_at": at(45)}],
-        "consents/b": [{"consent_id": "C2", "patient_id": "P6", "action": "withdrawn", "mode": "erase", "effective_at": at(80), "recorded_at": at(80)}],
-        "therapy_sessions/a": [{"session_id": f"T{d}", "patient_id": "P4", "therapy": "cbt", "started_at": at(d), "recorded_at": at(d)} for d in (10, 20)],
-        "conditions/a": [{"condition_id": f"K{n}", "patient_id": f"P{n}", "code": c, "recorded_at": at(0)} for n, c in ((1, "F33.1"), (4, "G40.219"))],
+        "consents/a": [
+            {"consent_id": "C1", "patient_id": "P5", "action": "withdrawn", "mode": "stop_collecting"} | known("effective_at", 45)
+        ],
+        "consents/b": [{"consent_id": "C2", "patient_id": "P6", "action": "withdrawn", "mode": "erase"} | known("effective_at", 80)],
+        "therapy_sessions/a": [
+            {"session_id": f"T{d}", "patient_id": "P4", "therapy": "cbt"} | known("started_at", d) for d in (10, 20)
+        ],
+        "conditions/a": [
+            {"condition_id": f"K{n}", "patient_id": f"P{n}", "code": c, "recorded_at": at(0)} for n, c in ((1, "F33.1"), (4, "G40.219"))
+        ],
     }  # fmt: skip
     texts = {f"{name}.ndjson": b"".join(json.dumps(r).encode() + b"\n" for r in rs) for name, rs in rows.items()}
     texts["survey_responses/c.ndjson"] += b'{"response_id": "cut o'
@@ -89,7 +104,7 @@ def workspace(home: Path, **settings: object) -> Workspace:
 
 def land_bytes(ws: Workspace, name: str, data: bytes, landed_us: int) -> Landed:
     sha = hashlib.sha256(data).hexdigest()
-    landed = Landed(name.split("/")[0], name, "inbox", sha, len(data), landed_us)
+    landed = Landed(name.split("/", maxsplit=1)[0], name, "inbox", sha, len(data), landed_us)
     path = ws.landing / landed.path
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)

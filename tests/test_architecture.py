@@ -84,7 +84,12 @@ def test_the_import_rule_can_fail():
 
 @pytest.mark.parametrize("path", MODULES, ids=dotted)
 def test_heavy_engines_are_imported_where_they_are_used(path: Path):
-    top = {n.split(".")[0] for node in ast.parse(path.read_text()).body for n in imports(ast.Module([node], [])) if isinstance(node, ast.Import | ast.ImportFrom)}
+    top = {
+        n.split(".")[0]
+        for node in ast.parse(path.read_text()).body
+        for n in imports(ast.Module([node], []))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
     exempt = {"flows.prefect_flow": {"prefect"}, "quality.duckdb_engine": {"great_expectations"}}
     assert top & LATE <= exempt.get(dotted(path), set())
 

@@ -80,6 +80,7 @@ def _simulate(home: Path, patients: int, days: int, seed: int, form: str, faults
         raise UsageError("--patients and --days: give at least 1")
     make_workspace(home, 16 if patients <= 20_000 else 64, f"secret of the simulated population {seed}")
     with watch() as shown:
+        shown("simulate", 0, 0)
         return simulate_population(
             home, patients, days, seed, format=form, faults=1.0 if faults else 0.0,
             progress=lambda p: shown("simulate", p.block, p.blocks),

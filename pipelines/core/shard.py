@@ -98,7 +98,9 @@ def _horizon(canonical: Canonical) -> pl.DataFrame:
 def _elapsed_days(responses: pl.DataFrame) -> pl.Series:
     """Days from activation to completion, null before it; divided in numpy, because Polars multiplies by the reciprocal of a
     constant and the last bit would depend on how many rows a shard has."""
-    elapsed = responses.select(pl.when(pl.col("activated_ms") <= pl.col("completed_ms")).then(pl.col("completed_ms") - pl.col("activated_ms")))
+    elapsed = responses.select(
+        pl.when(pl.col("activated_ms") <= pl.col("completed_ms")).then(pl.col("completed_ms") - pl.col("activated_ms"))
+    )
     ms = elapsed.to_series()
     return pl.Series(ms.fill_null(0).to_numpy() / DAY_MS).set(ms.is_null(), None)
 
@@ -106,7 +108,9 @@ def _elapsed_days(responses: pl.DataFrame) -> pl.Series:
 def _outcomes(canonical: Canonical, scores: pl.DataFrame, segments: pl.DataFrame, windows: tuple[int, ...]) -> pl.DataFrame:
     """Scores with the dose, therapy and device their patient had had by then."""
     devices = canonical.accepted("devices").sort("activated_at", "device_key")
-    first = devices.group_by("patient_key", maintain_order=True).agg(pl.col("modality").first(), activated_ms=_milliseconds("activated_at").first())
+    first = devices.group_by("patient_key", maintain_order=True).agg(
+        pl.col("modality").first(), activated_ms=_milliseconds("activated_at").first()
+    )
     responses = canonical.accepted("survey_responses").select("response_key", "patient_key", completed_ms=_milliseconds("completed_at"))
     responses = responses.sort("response_key").join(first, on="patient_key", how="left", maintain_order="left")
     cbt = canonical.accepted("therapy_sessions").filter(pl.col("therapy") == "cbt").select("patient_key", at=_milliseconds("started_at"))
@@ -138,8 +142,4 @@ def _publishable(frame: pl.DataFrame, mart: str, windows: tuple[int, ...]) -> pl
     contract = load_contract(f"mart.{mart}")
     frame = frame.sort(contract.key)
     texts = [key_texts(frame[c]) for c in frame.columns if c.endswith("_key")]
-    return frame.with_columns(texts).select(
-        pl.col(name).cast(kind) for name, kind in mart_schema(contract, window_names(windows)).items()
-    )
-
-
+    return frame.with_columns(texts).select(pl.col(name).cast(kind) for name, kind in mart_schema(contract, window_names(windows)).items())

@@ -27,7 +27,8 @@ def test_every_command_explains_itself_with_an_example(command: str):
 
 
 def test_help_does_not_wait_for_heavy_libraries():
-    code = "import sys, flows.cli; print([m for m in ('apache_beam', 'prefect', 'great_expectations', 'duckdb', 'polars') if m in sys.modules])"
+    heavy = ("apache_beam", "prefect", "great_expectations", "duckdb", "polars")
+    code = f"import sys, flows.cli; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
@@ -43,7 +44,12 @@ def test_no_identifier_leaves_landing(study: Path):
     """Ids are in landing, the inbox and quarantined raw bytes, nowhere else."""
     ids = [line.split(",")[0].encode() for line in vnsight("keys", "patient", "--home", study).splitlines()[1:20]]
     assert ids
-    for path in [study / "marts.duckdb", *study.glob("marts/**/*.parquet"), *study.glob("staged/**/*.parquet"), *study.glob("ledger/**/*.parquet")]:
+    for path in [
+        study / "marts.duckdb",
+        *study.glob("marts/**/*.parquet"),
+        *study.glob("staged/**/*.parquet"),
+        *study.glob("ledger/**/*.parquet"),
+    ]:
         content = path.read_bytes()
         assert not any(i in content for i in ids), path
 
