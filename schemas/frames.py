@@ -16,7 +16,7 @@ UTC_US = pl.Datetime("us", "UTC")
 
 # Where a fact came from and when it became known; left out of every content hash.
 BOOKKEEPING: dict[str, pl.DataType] = {
-    "_key": pl.Int64(), "_fingerprint": pl.UInt64(), "_known_at": UTC_US, "_load": pl.Int64(), "_file": pl.String(),
+    "_key": pl.Int64(), "_fingerprint": pl.Int64(), "_known_at": UTC_US, "_load": pl.Int64(), "_file": pl.String(),
     "_line": pl.Int64(), "_registers": pl.Boolean(), "_bin": pl.String(),
 }  # fmt: skip
 # What staging adds to a session: its start by a repaired clock, and how sure that is.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import polars as pl
 
 from schemas.contract import Column, Contract
-from schemas.devices import Model, load_models
+from schemas.devices import load_models
 
 Rules = dict[str, pl.Expr]
 
@@ -35,19 +35,22 @@ def _off_grid(value: pl.Expr, legal: frozenset[int]) -> pl.Expr:
     return ~thousandths.cast(pl.Int64).is_in(sorted(legal)) | ((value * 1000 - thousandths).abs() > 1e-6)
 
 
-def _grid_rule(column: Column, models: list[Model]) -> pl.Expr:
-    """True where the value is none that the row's own model can be set to; models without such a grid are not judged."""
-    is_array = column.type.startswith("array")
-    check = pl.lit(False)
-    for legal in {m.grid[column.grid or ""] for m in models if (column.grid or "") in m.grid}:
-        ids = [m.id for m in models if m.grid.get(column.grid or "") == legal]
-        value = pl.col(column.name)
+def _grid_rule(column: Column, present: frozenset[str]) -> pl.Expr:
+    """True where the value is none that the row's own model can be set to; models without such a grid are not judged.
+
+    present: the models of the frame, so that a frame of one model is not asked about all the others.
+    """
+    known = {m: load_models()[m].grid.get(column.grid or "") for m in sorted(present) if m in load_models()}
+    value, check = pl.col(column.name), pl.lit(False)
+    for legal in {grid for grid in known.values() if grid is not None}:
+        is_array = column.type.startswith("array")
         broken = value.list.eval(_off_grid(pl.element(), legal)).list.any() if is_array else _off_grid(value, legal)
-        check = check | (pl.col("model").is_in(ids) & broken)
+        ids = [m for m, grid in known.items() if grid == legal]
+        check = check | (broken if len(ids) == len(present) else pl.col("model").is_in(ids) & broken)
     return check
 
 
-def _column_rules(column: Column) -> Rules:
+def _column_rules(column: Column, present: frozenset[str]) -> Rules:
     value, rules = pl.col(column.name), Rules()
     if column.required:
         rules["null"] = value.is_null() | ((value == "") if column.type == "string" else pl.lit(False))
@@ -61,7 +64,7 @@ def _column_rules(column: Column) -> Rules:
     if column.grid == "model":
         rules["unknown"] = ~value.is_in(list(load_models()))
     elif column.grid and column.grid not in ("instrument", "form_version", "answers"):
-        rules["grid"] = _grid_rule(column, list(load_models().values()))
+        rules["grid"] = _grid_rule(column, present)
     return {f"{column.name}:{name}": rule for name, rule in rules.items()}
 
 
@@ -81,11 +84,12 @@ def _session_rules() -> Rules:
     }  # fmt: skip
 
 
-def row_rules(contract: Contract) -> Rules:
-    """All row rules of a source contract, in column order."""
+def row_rules(contract: Contract, present: frozenset[str] | None = None) -> Rules:
+    """All row rules of a source contract, in column order; `present` names the models of the frame (by default any)."""
+    present = frozenset(load_models()) if present is None else present
     rules: Rules = {}
     for column in contract.columns:
-        rules |= _column_rules(column)
+        rules |= _column_rules(column, present)
     if contract.name == "stimulation_sessions":
         rules |= _session_rules()
     return rules

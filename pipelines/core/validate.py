@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import polars as pl
 
@@ -38,10 +38,10 @@ class Validated:
     refused: pl.DataFrame  # _line, rules, record_id
 
 
-@cache
-def _rules(source: str) -> Rules:
+@lru_cache(maxsize=256)
+def _rules(source: str, models: frozenset[str]) -> Rules:
     contract = load_contract(source)
-    return row_rules(contract) | (_survey_rules() if source == "survey_responses" else {})
+    return row_rules(contract, models) | (_survey_rules() if source == "survey_responses" else {})
 
 
 def _survey_rules() -> Rules:
@@ -75,11 +75,18 @@ def split_by_rules(frame: pl.DataFrame, contract: Contract, time_rules: Rules) -
 
     frame and time_rules: as `parse_instants` gives them; the text decides whether an instant is missing, so its rules come last.
     """
-    rules = _rules(contract.name) | time_rules
-    broken = frame.select(any=pl.any_horizontal([rule.fill_null(False) for rule in rules.values()]))["any"]
+    models = frozenset(frame["model"].unique().drop_nulls()) if "model" in frame.columns else frozenset[str]()
+    rules = {name: rule for name, rule in (_rules(contract.name, models) | time_rules).items() if not _is_idle(name, frame)}
+    broken = frame.lazy().select(any=pl.any_horizontal([rule.fill_null(False) for rule in rules.values()])).collect()["any"]
     bad = frame.filter(broken)
     named = [pl.when(rule.fill_null(False)).then(pl.lit(name)) for name, rule in rules.items()]
     return frame.filter(~broken), bad.with_columns(rules=pl.concat_list(named).list.drop_nulls())
+
+
+def _is_idle(rule: str, frame: pl.DataFrame) -> bool:
+    """Whether a rule about values of one column has none to look at."""
+    column, _, kind = rule.partition(":")
+    return kind in ("range", "grid", "pattern", "enum") and column in frame.columns and frame[column].null_count() == frame.height
 
 
 def _known_at(contract: Contract, origin: Provenance) -> pl.Expr:
@@ -105,7 +112,7 @@ def validate(parsed: Parsed, contract: Contract, origin: Provenance, secret: byt
     content = [c.staged_name for c in contract.columns]
     key_columns = [contract.column(k).staged_name for k in contract.key]
     facts = facts.with_columns(
-        fingerprint(facts, content),
+        fingerprint(facts, content).reinterpret(signed=True),  # Delta tables know no unsigned numbers
         fingerprint(facts, key_columns).rename("_key").reinterpret(signed=True),
         _known_at=_known_at(contract, origin).cast(UTC_US),
         _load=pl.lit(origin.load, dtype=pl.Int64), _file=pl.lit(origin.file), _registers=pl.lit(origin.registers),
