@@ -36,7 +36,7 @@ test: $(STAMP)  ## all tests that need no server
 
 # pytest ends with 5 when it finds no test at all: that is a broken selection, not a pass
 test-cluster: $(STAMP)  ## tests with servers of their own: Prefect server, worker and schedule
-	@$(BIN)/python -m pytest -m cluster $(TESTS) || { code=$$?; [ $$code -ne 5 ] || echo "no cluster test was found: nothing was tested"; exit $$code; }
+	@$(BIN)/python -m pytest -m cluster -n 0 $(TESTS) || { code=$$?; [ $$code -ne 5 ] || echo "no cluster test was found: nothing was tested"; exit $$code; }
 
 check: $(STAMP)  ## linter and strict types
 	$(BIN)/ruff check .

@@ -89,6 +89,8 @@ def test_keys_are_those_of_the_marts(study: Path):
     assert set(ask(study, "select patient_key from patients")["patient_key"]) <= {r["key"] for r in rows}
 
 
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
 def test_nothing_new_is_said_and_changes_nothing(study: Path, tmp_path: Path):
     home = tmp_path / "copy"
     shutil.copytree(study, home)
@@ -101,6 +103,8 @@ def test_nothing_new_is_said_and_changes_nothing(study: Path, tmp_path: Path):
     assert vnsight("hash", "--home", home) == before
 
 
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
 def test_known_by_shows_the_past_and_the_next_run_today(study: Path, tmp_path: Path):
     home = tmp_path / "home"
     home.mkdir()
