@@ -32,6 +32,7 @@ class Watch:
 
     def __init__(self, bars: Progress | None) -> None:
         self.bars, self.tasks, self.began = bars, dict[str, Any](), dict[str, float]()
+        self.told = set[str]()
 
     def __call__(self, step: str, done: int, total: int) -> None:
         """Show how far a step is."""
@@ -41,9 +42,12 @@ class Watch:
                 self.tasks[step] = self.bars.add_task(label, total=total or None)
             self.bars.update(self.tasks[step], completed=done, total=total or None)
             return
-        self.began.setdefault(step, time.monotonic())
-        if total and done >= total:
-            ERR.print(f"{label}: {done} of {total} in {time.monotonic() - self.began[step]:.1f} s")
+        if not total or done < total:
+            self.began.setdefault(step, time.monotonic())
+            self.told.discard(step)
+        elif step not in self.told:  # the last piece may be reported twice, by who counts and by who waits for it
+            self.told.add(step)
+            ERR.print(f"{label}: {done} of {total} in {time.monotonic() - self.began.pop(step, time.monotonic()):.1f} s")
 
     def finish(self) -> None:
         """Close bars whose total was never known."""

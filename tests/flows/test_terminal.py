@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Path:
 
 def test_a_step_is_one_line_where_nobody_watches(capsys):
     shown = Watch(None)
-    for done in range(4):
+    for done in (0, 1, 2, 3, 3):
         shown("stage", done, 3)
     shown("pull inbox", 5, 0)  # nobody knows how many there will be
     (line,) = capsys.readouterr().err.splitlines()
@@ -75,3 +75,8 @@ def test_stopping_by_hand_is_no_crash(home, monkeypatch, capsys):
     assert ends("hash", "--home", home) == 1
     assert "run again to go on" in capsys.readouterr().err
     assert not (home / "reports").exists()
+
+
+def test_a_step_too_quick_to_be_watched_is_told_too(capsys):
+    Watch(None)("reference", 3, 3)
+    assert capsys.readouterr().err == "read patients, devices, consents: 3 of 3 in 0.0 s\n"
