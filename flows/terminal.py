@@ -47,7 +47,8 @@ class Watch:
             self.told.discard(step)
         elif step not in self.told:  # the last piece may be reported twice, by who counts and by who waits for it
             self.told.add(step)
-            ERR.print(f"{label}: {done} of {total} in {time.monotonic() - self.began.pop(step, time.monotonic()):.1f} s")
+            now = time.monotonic()
+            ERR.print(f"{label}: {done} of {total} in {now - self.began.pop(step, now):.1f} s")
 
     def finish(self) -> None:
         """Close bars whose total was never known."""
