@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 _PIPED = 160  # columns when the output goes to a file or a pipe
-OUT = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED)
-ERR = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _PIPED)
+OUT = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _PIPED)
+ERR = Console(stderr=True, highlight=False, markup=False, emoji=False, width=None if sys.stderr.isatty() else _PIPED)
 
 STEPS = {
     "prefect": "start Prefect", "reference": "read patients, devices, consents", "ingest": "read and check the rest",

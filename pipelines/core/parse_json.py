@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -106,13 +107,17 @@ def _may_repeat(data: bytes, table: pa.Table) -> bool:
 
 
 def _parse_lines(lines: list[tuple[int, bytes]], cut: bool, contract: Contract, last: int | None = None) -> Parsed:
-    """The slow, exact way, with a reason for every refusal."""
+    """Line by line, with a reason for every refusal. What becomes of a line depends on that line alone, never on its neighbours."""
     schema = _wire(contract.name)[0]
     rows, numbers, broken = [], [], []
     last = last if last is not None else (lines[-1][0] if lines else 0)
+    frames = []
     for number, line in lines:
+        if (alone := _parse_fast([line], contract)) is not None and alone.height == 1:
+            frames.append(alone.with_columns(_line=pl.lit(number, dtype=pl.Int64)))  # sound by itself, whatever stands beside it
+            continue
         try:
-            row = _object(line)
+            row = _object(line, schema)
             rules = [rule for c in contract.columns if (rule := _type_rule(c.name, c.type, row.get(c.name)))]
         except _Refused as refusal:
             rule = str(refusal)
@@ -125,34 +130,35 @@ def _parse_lines(lines: list[tuple[int, bytes]], cut: bool, contract: Contract, 
             rows.append(row)
             numbers.append(number)
     frame = pl.DataFrame({n: pl.Series([r.get(n) for r in rows], dtype=t) for n, t in schema.items()}, schema=schema)
-    return Parsed(frame.with_columns(_line=pl.Series(numbers, dtype=pl.Int64)), broken)
+    frames.append(frame.with_columns(_line=pl.Series(numbers, dtype=pl.Int64)))
+    return Parsed(pl.concat(frames).sort("_line"), broken)
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def _object(line: bytes, fields: Mapping[str, Any]) -> dict[str, Any]:
     if len(line) > MAX_LINE:
         raise _Refused("line:too_long")
     if b"\0" in line:
         raise _Refused("line:nul")
     try:
-        value = json.loads(line.decode("utf-8"), object_pairs_hook=_once)
+        value = json.loads(line.decode("utf-8"), object_pairs_hook=_Pairs)
         if b"\\u" in line:  # half of a surrogate pair is an escape that stands for no character
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeError as error:
         raise _Refused("line:utf8") from error
     except RecursionError as error:
         raise _Refused("line:too_deep") from error
-    except ValueError as error:  # JSONDecodeError, or our own refusal inside the hook
-        raise error if isinstance(error, _Refused) else _Refused("line:malformed") from error
-    if not isinstance(value, dict):
+    except ValueError as error:
+        raise _Refused("line:malformed") from error
+    if not isinstance(value, _Pairs):
         raise _Refused("line:not_object")
-    return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    names = [name for name, _ in value if name in fields]
+    if len(set(names)) != len(names):
         raise _Refused("line:duplicate_key")
-    return found
+    return dict(value)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object as it was written, so that a repeated key can still be seen."""
 
 
 def _type_rule(name: str, kind: str, value: Any) -> str | None:
@@ -160,7 +166,7 @@ def _type_rule(name: str, kind: str, value: Any) -> str | None:
     if value is None:
         return None
     if kind.startswith("array"):
-        if not isinstance(value, list):
+        if not isinstance(value, list) or isinstance(value, _Pairs):
             return f"{name}:type"
         inner = kind[6:-1]
         return next((rule for v in value if (rule := _type_rule(name, inner, v))), None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import polars as pl
+import polars.selectors as cs
 
 from pipelines.core.clocks import repair_session_clock
 from pipelines.core.fingerprint import fingerprint
@@ -105,7 +106,7 @@ def validate(parsed: Parsed, contract: Contract, origin: Provenance, secret: byt
     good, bad = split_by_rules(frame, contract, time_rules)
     record_id = pl.concat_str([pl.col(k).cast(pl.String) for k in contract.key], separator="/")
     refused = bad.select("_line", "rules", record_id=record_id)
-    facts = good.drop([n for n in good.columns if n.endswith("\0")])
+    facts = good.with_columns(cs.float() + 0.0).drop([n for n in good.columns if n.endswith("\0")])
     facts = replace_identifiers(facts, contract, secret)
     if contract.name == "stimulation_sessions":
         facts = repair_session_clock(facts)

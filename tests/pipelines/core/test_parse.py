@@ -136,3 +136,19 @@ def test_fingerprints_do_not_change_between_versions():
 
 
 FINGERPRINTS = [7907178631178070771, 12450056923383463647, 8103695356590250841]
+
+
+ODD_BUT_SOUND = [
+    b'{"response_id": "a", "note": 1, "note": 2}', b'{"response_id": "a", "x": {"y": 1, "y": 2}}', b'{"response_id": "a", "source_score": -0}',
+    b'{"response_id": "a", "x": ' + b"[" * 3000 + b"]" * 3000 + b"}", b'{"response_id": "a", "x": ' + b"9" * 5000 + b"}",
+    b'{"response_id": "answers", "answers": null}', json.dumps(GOOD).encode(),
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from([*ODD_BUT_SOUND, *sorted(BAD_LINES)]), min_size=1, max_size=5))
+def test_what_becomes_of_a_line_does_not_depend_on_its_neighbours(lines):
+    together = parse_json(TextChunk(b"\n".join(lines), 1), SURVEY)
+    for number, line in enumerate(lines, start=1):
+        alone = parse_json(TextChunk(line, number), SURVEY)
+        assert together.frame.filter(pl.col("_line") == number).rows() == alone.frame.rows()
+        assert [b for b in together.broken if b.line == number] == list(alone.broken)
