@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 from pipelines.landing import landed_files
@@ -31,6 +33,26 @@ def write_plan(ws: Workspace, load: int, files: Iterable[Landed]) -> None:
     temporary = _path(ws, load).with_suffix(".tmp")
     temporary.write_text(json.dumps([asdict(f) for f in files]), encoding="utf-8")
     os.replace(temporary, _path(ws, load))
+    _again(ws).unlink(missing_ok=True)
+
+
+def _again(ws: Workspace) -> Path:
+    return ws.loads / "again.json"
+
+
+def ask_again(ws: Workspace, pattern: str) -> int:
+    """Let landed files whose name matches a pattern (`clinic/*.csv`) wait again, after a mapping was mended; return how many.
+
+    What they brought before is a duplicate then; what was refused gets another chance under today's settings, and becomes known
+    now, not when the file landed: what was published in the past did not know it.
+    """
+    now = time.time_ns() // 1000
+    chosen = [replace(f, landed_us=now) for f in landed_files(ws) if fnmatch(f.file, pattern)]
+    ws.loads.mkdir(exist_ok=True)
+    temporary = _again(ws).with_suffix(".tmp")
+    temporary.write_text(json.dumps([asdict(f) for f in chosen]), encoding="utf-8")
+    os.replace(temporary, _again(ws))
+    return len(chosen)
 
 
 def drop_plan(ws: Workspace, load: int) -> None:
@@ -39,6 +61,7 @@ def drop_plan(ws: Workspace, load: int) -> None:
 
 
 def waiting_files(ws: Workspace, complete: int) -> list[Landed]:
-    """Landed files that no complete load has taken."""
+    """Landed files that no complete load has taken, and those that were asked for again."""
+    again = [Landed(**f) for f in json.loads(_again(ws).read_bytes())] if _again(ws).exists() else []
     taken = {f for n in range(1, complete + 1) for f in read_plan(ws, n) or ()}
-    return [f for f in landed_files(ws) if f not in taken]
+    return [f for f in (*landed_files(ws), *again) if f not in taken]

@@ -14,7 +14,6 @@ from pipelines.core.instants import parse_instants
 from pipelines.core.parse_arrow import FileRefused
 from pipelines.core.validate import split_by_rules
 from pipelines.ingest import read_piece, split_file
-from pipelines.quarantine import LINE_RULES
 from schemas.contract import Contract, load_contract
 from schemas.errors import UsageError, VNSightError
 from schemas.load import Landed
@@ -68,6 +67,6 @@ def _checked(parsed: object, contract: Contract, path: Path) -> pl.DataFrame:
     if found:
         line, rule = min(found)
         raise VNSightError(
-            f"{path.name} line {line}: {LINE_RULES.get(rule) or explain(contract, rule)} ({len(found)} bad rows in this part)"
+            f"{path.name} line {line}: {explain(contract, rule)} ({len(found)} bad rows in this part)"
         )
     return good.select([c.name for c in contract.columns]) if good.height else good

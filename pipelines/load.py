@@ -151,6 +151,12 @@ def _replaced(done: Iterable[ShardDone]) -> dict[str, dict[int, str]]:
     return tables
 
 
+def _empty_files(ledger: pl.DataFrame) -> tuple[str, ...]:
+    """A file without a row may be a quiet night or a broken export: somebody should hear of it."""
+    empty = ledger.filter(pl.col("read") == 0)["file"].unique().sort()
+    return tuple(f"{file}: is empty, no row was read; ask its sender if that is meant" for file in empty)
+
+
 def check_shards(ws: Workspace, live: Live) -> None:
     """A workspace keeps the number of shards it was staged with; `UsageError` says how to change it."""
     staged = set(live.get("staged/patients", {})) | set(live.get("staged/devices", {}))
@@ -188,7 +194,7 @@ def stage_load(
         "quarantine": tuple(i.quarantine for i in ingested if i.quarantine),
     }
     shutil.rmtree(run.folder / "spill", ignore_errors=True)
-    notes = tuple(f"{i.file}: {n}" for i in ingested for n in i.notes)
+    notes = tuple(f"{i.file}: {n}" for i in ingested for n in i.notes) + _empty_files(ledger)
     return StagedLoad(LoadFiles(load, _replaced(done), appended), ledger, notes)
 
 

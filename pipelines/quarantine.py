@@ -20,16 +20,6 @@ QUARANTINE_SCHEMA: dict[str, pl.DataType] = {
     "owner": pl.String(), "first_seen": UTC_US,
 }  # fmt: skip
 
-LINE_RULES = {
-    "line:malformed": "the line is not JSON", "line:columns": "the line has another number of cells than the header",
-    "line:utf8": "the line holds bytes that are not UTF-8", "line:nul": "the line holds a NUL byte",
-    "line:too_long": "the line is over 1 MiB; only its first 64 KiB are kept here, all of it in landing",
-    "line:truncated": "the file ends in the middle of this line; ask for the rest", "line:duplicate_key": "a key stands in the line twice",
-    "line:too_deep": "the line nests too deep", "line:not_object": "the line is JSON, but no object",
-    "file:truncated": "the packed file breaks off here; ask for it again",
-}  # fmt: skip
-
-
 def quarantine_rows(
     broken: Sequence[Broken], contract: Contract, landed: Landed, load: int, secret: bytes, messages: Mapping[str, str]
 ) -> pl.DataFrame:
@@ -39,7 +29,7 @@ def quarantine_rows(
         {
             "load": load, "source": landed.source, "file": landed.file, "line": row.line, "record_id": _record_key(row, contract, secret),
             "rules": list(row.rules), "raw": row.raw, "contract_version": contract.version, "owner": contract.owner,
-            "messages": [f"{where} {row.line}: {messages.get(r) or LINE_RULES.get(r) or explain(contract, r)}" for r in row.rules],
+            "messages": [f"{where} {row.line}: {messages.get(r) or explain(contract, r)}" for r in row.rules],
         }
         for row in broken
     ]  # fmt: skip

@@ -104,12 +104,33 @@ HINTS = {
 }
 
 
+WHOLE_ROWS = {
+    "line:malformed": "the line is not JSON", "line:columns": "the line has another number of cells than the header",
+    "line:utf8": "the line holds bytes that are not UTF-8", "line:nul": "the line holds a NUL byte",
+    "line:too_long": "the line is over 1 MiB; only its first 64 KiB are in quarantine, all of it in landing",
+    "line:truncated": "the file ends in the middle of this line; ask for the rest",
+    "line:duplicate_key": "a key stands in the line twice",
+    "line:too_deep": "the line nests too deep",
+    "line:not_object": "the line is JSON, but no object",
+    "file:truncated": "the packed file breaks off here; ask for it again", "file:coding": "the whole file uses another coding than declared",
+    "file:unreadable": "the file cannot be read as what its name says", "file:bomb": "the file unpacks to far more than its size",
+    "file:columns": "the file lacks columns, or their types would have to be coerced",
+}  # fmt: skip
+
+
+MAPPED = {
+    "label": "holds a label the map does not know", "range": "holds a code outside the coding of its item", "type": "holds no whole number",
+}  # fmt: skip
+
+
 def explain(contract: Contract, rule: str) -> str:
     """Say in words what breaking `column:rule` means, with the bounds and a hint, but never the value."""
     name, _, kind = rule.partition(":")
+    if rule in WHOLE_ROWS:
+        return WHOLE_ROWS[rule]
     column = next((c for c in contract.columns if c.name == name), None)
-    if column is None:
-        return rule
+    if column is None:  # a column of a mapped file, not of the contract
+        return f"{name} {MAPPED.get(kind, kind)}"
     what = {
         "null": "is required and missing", "type": f"is not of type {column.type}", "timestamp": "is not an ISO 8601 instant",
         "range": f"is outside {column.minimum} to {column.maximum} {column.unit or ''}".rstrip(),

@@ -36,7 +36,18 @@ def query(place: Workspace | Path, sql: str) -> pa.Table:
             raise VNSightError(f"{_first(error)}. Was the folder moved? Build the window anew: vnsight refresh") from error
         except duckdb.Error as error:
             raise UsageError(f"the query failed: {_first(error)}") from error
-    return answer
+    return answer.rename_columns(_each_once(answer.column_names))
+
+
+def _each_once(names: list[str]) -> list[str]:
+    """Names of an answer, each once: a join that selects `patient_key` of both sides gives `patient_key` and `patient_key_1`."""
+    taken: dict[str, int] = {}
+    unique = []
+    for name in names:
+        count = taken.get(name, 0)
+        taken[name] = count + 1
+        unique.append(f"{name}_{count}" if count else name)
+    return unique
 
 
 def _check_one_read(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

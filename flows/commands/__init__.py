@@ -25,7 +25,9 @@ def find_workspace(home: Path | None) -> Workspace:
     return opened[-1]
 
 
-def check_out(path: Path | None) -> None:
-    """Refuse a place that cannot be written to before work is done for it."""
+def check_out(path: Path | None, source: Path | None = None) -> None:
+    """Refuse a place that cannot be written to, or that would overwrite what is read, before work is done for it."""
+    if path is not None and source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise UsageError(f"--out {path}: is the file that is read; name another one")
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise UsageError(f"--out {path}: {'is a folder' if path.is_dir() else 'its folder is not there'}; name a file to write")

@@ -57,7 +57,7 @@ def score(  # noqa: PLR0913 - options of a command line
     """
     from pipelines.core.score_file import score_file
 
-    check_out(out)
+    check_out(out, file)
     columns: str | tuple[str, ...] = items if "{}" in items else _list(items)
     scores = score_file(file, instrument, columns, id, _list(missing), form_version=form, labels=_labels(label) or None)
     scores.write_csv(out)
@@ -85,7 +85,7 @@ def dose(file: Path, *, at: str, windows: str = "7,28,90", out: Annotated[Path, 
     from pipelines.core.dose_file import dose_of_file
     from pipelines.device_file import read_device_file
 
-    check_out(out)
+    check_out(out, file)
     if not all(w.isdigit() and int(w) > 0 for w in _list(windows)):
         raise UsageError(f"--windows {windows}: name whole days, such as 7,28,90")
     doses = dose_of_file(read_device_file(file), parse_instant(at, "--at"), [int(w) for w in _list(windows)])

@@ -31,7 +31,10 @@ def parse_instant(text: str, option: str) -> datetime:
     return instant
 
 
-def run(*, home: Home = None, known_by: str | None = None, out: Path | None = None, rebuild: bool = False, direct: bool = False) -> int:
+def run(
+    *, home: Home = None, known_by: str | None = None, out: Path | None = None, rebuild: bool = False, reread: str | None = None,
+    direct: bool = False,
+) -> int:  # fmt: skip
     """Run the nightly flow: pull, validate and stage, join, audit, publish. What a crash left half-done is finished first.
 
     Examples: vnsight run --home study; vnsight run --known-by 2025-06-01T00:00:00Z
@@ -44,6 +47,8 @@ def run(*, home: Home = None, known_by: str | None = None, out: Path | None = No
         With --known-by: write that database here and leave marts.duckdb alone.
     rebuild
         Derive every shard anew, after a change of settings.
+    reread
+        Read landed files again whose name matches a pattern such as "clinic/*.csv", after a mapping or a contract was mended.
     direct
         Run the same steps in this process without Prefect.
     """
@@ -52,6 +57,10 @@ def run(*, home: Home = None, known_by: str | None = None, out: Path | None = No
         return _show_known_by(ws, parse_instant(known_by, "--known-by"), out)
     if out is not None:
         raise UsageError("--out goes with --known-by")
+    if reread is not None:
+        from flows.plan import ask_again
+
+        OUT.print(f"{ask_again(ws, reread):,} landed files are read again")
     with watch() as shown:
         outcome = _run_direct(ws, shown, rebuild) if direct else _run_flow(ws, shown, rebuild)
     report(ws, outcome)
@@ -94,6 +103,7 @@ def report(ws: Workspace, outcome: Outcome) -> None:
         return
     if outcome.ledger is not None:
         _print_ledger(outcome.load, outcome.ledger)
+        _print_reasons(ws, outcome)
     for note in outcome.notes:
         OUT.print(f"note: {note}", soft_wrap=True)
     for check in outcome.failed:
@@ -116,6 +126,21 @@ def _print_ledger(load: int, ledger: Any) -> None:
     total = ("all", *(sum(row[i] for row in rows) for i in range(1, len(BINS) + 2)))
     files = ledger["file"].n_unique()
     print_table(f"ledger of load {load}: {files} files, balanced", ("source", "read", *BINS), [*rows, total])
+
+
+def _print_reasons(ws: Workspace, outcome: Outcome) -> None:
+    """Why rows were refused, the commonest reasons first, in the words of the contract."""
+    from schemas.contract import load_contract
+    from schemas.rules import explain
+    from warehouse.sql import query
+
+    place = ws.home / "reports" / "held" / f"load-{outcome.load}.duckdb" if outcome.state == "held" else ws.window
+    found = query(place, f"""
+        select source, unnest(rules) as rule, count(*) as refused, arg_min(file || ' line ' || line, line) as example from dispositions
+        where load = {outcome.load} and bin = 'quarantined' group by source, rule order by refused desc, source, rule limit 12""")
+    rows = [(r["source"], r["rule"], r["refused"], r["example"], explain(load_contract(r["source"]), r["rule"])) for r in found.to_pylist()]
+    if rows:
+        print_table("why rows were refused", ("source", "rule", "rows", "for example", "meaning"), rows)
 
 
 def show_strata(ws: Workspace, visit: str = "m3") -> None:

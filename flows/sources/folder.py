@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat as modes
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from schemas.errors import UsageError, VNSightError
 from schemas.workspace import Workspace
 
 BLOCK = 8 << 20
+LOG = logging.getLogger("vnsight.sources")
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart")
 
 
@@ -33,7 +35,8 @@ class Folder:
     def list_new(self, ws: Workspace) -> Iterator[Item]:
         """Files that are not listed in the manifest as they look now, sorted by name; hidden and unfinished ones are left alone."""
         known = {(e.landed.source, e.landed.file, e.stamp) for e in manifest(ws)}
-        for item in [self._item(path) for path in self._files()]:  # all are looked at before the first is landed
+        items = [self._item(path) for path in self._files() if self._belongs(path)]  # all are looked at before the first is landed
+        for item in items:
             if (item.source, item.file, item.stamp) not in known:
                 yield item
 
@@ -63,11 +66,16 @@ class Folder:
         return Item(self._contract(relative), self.prefix + relative, str(path), Stamp(stat.st_size, stat.st_mtime_ns))
 
     def _contract(self, relative: str) -> str:
-        name = self.contract or relative.split("/", 1)[0]
-        if name not in SOURCES or (self.contract is None and "/" not in relative):
-            hint = f"put files in a folder named after their source: {', '.join(sorted(SOURCES))}"
-            raise UsageError(f"{self._shown(self.path / relative)}: {name} is no source; {hint}")
-        return name
+        return self.contract or relative.split("/", 1)[0]
+
+    def _belongs(self, path: Path) -> bool:
+        """Whether a file lies in the folder of a source; a stray one is named and left alone, it must not stop the night's run."""
+        relative = path.relative_to(self.path).as_posix()
+        if self.contract is not None or ("/" in relative and self._contract(relative) in SOURCES):
+            return True
+        hint = f"put files in a folder named after their source: {', '.join(sorted(SOURCES))}"
+        LOG.warning("%s: was not pulled, %s is no source; %s", self._shown(path), self._contract(relative), hint)
+        return False
 
     def _files(self) -> list[Path]:
         """All files that match, by walking: an unreadable folder is an error, not an empty one."""

@@ -139,7 +139,8 @@ FINGERPRINTS = [7907178631178070771, 12450056923383463647, 8103695356590250841]
 
 
 ODD_BUT_SOUND = [
-    b'{"response_id": "a", "note": 1, "note": 2}', b'{"response_id": "a", "x": {"y": 1, "y": 2}}', b'{"response_id": "a", "source_score": -0}',
+    b'{"response_id": "a", "note": 1, "note": 2}', b'{"response_id": "a", "x": {"y": 1, "y": 2}}',
+    b'{"response_id": "a", "source_score": -0}',
     b'{"response_id": "a", "x": ' + b"[" * 3000 + b"]" * 3000 + b"}", b'{"response_id": "a", "x": ' + b"9" * 5000 + b"}",
     b'{"response_id": "answers", "answers": null}', json.dumps(GOOD).encode(),
 ]  # fmt: skip
