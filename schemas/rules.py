@@ -112,7 +112,8 @@ WHOLE_ROWS = {
     "line:duplicate_key": "a key stands in the line twice",
     "line:too_deep": "the line nests too deep",
     "line:not_object": "the line is JSON, but no object",
-    "file:truncated": "the packed file breaks off here; ask for it again", "file:coding": "the whole file uses another coding than declared",
+    "file:truncated": "the packed file breaks off here; ask for it again",
+    "file:coding": "the whole file uses another coding than declared",
     "file:unreadable": "the file cannot be read as what its name says", "file:bomb": "the file unpacks to far more than its size",
     "file:columns": "the file lacks columns, or their types would have to be coerced",
 }  # fmt: skip
