@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -20,7 +21,7 @@ _INTRODUCED = {"patient": ("patients",), "device": ("devices",), "response": ("s
 
 def list_keys(ws: Workspace, landed: Sequence[Landed], kind: Identifier, secret: bytes) -> pl.DataFrame:
     """All ids of a kind in landed files with their keys: columns id, key; sorted by id, each once. Unreadable rows have none."""
-    wide = {s["name"]: s["wide"] for s in ws.sources if "wide" in s}
+    wide = ws.wide
     column = f"{kind}_id"
     files = [f for f in landed if f.source in _INTRODUCED[kind] or (kind == "patient" and f.origin in wide)]
     ids: set[str] = set()
@@ -32,7 +33,7 @@ def list_keys(ws: Workspace, landed: Sequence[Landed], kind: Identifier, secret:
     )
 
 
-def _ids(ws: Workspace, file: Landed, wide: dict[str, object] | None, column: str) -> Iterable[str]:
+def _ids(ws: Workspace, file: Landed, wide: Mapping[str, Any] | None, column: str) -> Iterable[str]:
     try:
         for piece in split_file(ws.home, file, wide is not None):
             for rows in read_piece(piece, str(ws.home), wide):

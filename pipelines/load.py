@@ -78,12 +78,8 @@ def _start(ws: Workspace, name: str, load: int, live: Live, secret: bytes, progr
     return _Run(ws, folder, load, live, secret, progress)
 
 
-def _wide_tables(ws: Workspace) -> dict[str, Mapping[str, Any]]:
-    return {s["name"]: s["wide"] for s in ws.sources if "wide" in s}
-
-
 def _ingest(run: _Run, step: str, landed: Sequence[Landed]) -> list[Ingested]:
-    settings, wide = run.workspace.settings, _wide_tables(run.workspace)
+    settings, wide = run.workspace.settings, run.workspace.wide
     pieces = [p for f in landed for p in split_file(run.workspace.home, f, f.origin in wide)]
     plan = IngestPlan(
         str(run.workspace.home),

@@ -47,6 +47,11 @@ class Workspace:
     sources: tuple[Mapping[str, Any], ...] = field(default=())
 
     @property
+    def wide(self) -> dict[str, Mapping[str, Any]]:
+        """Name of a source -> its mapping of a wide survey, for the sources that declare one."""
+        return {s["name"]: s["wide"] for s in self.sources if "wide" in s}
+
+    @property
     def inbox(self) -> Path:
         """Folder drop: `inbox/<source>/` is pulled by every run."""
         return self.home / "inbox"

@@ -13,9 +13,9 @@ LANDMARK_DAYS = 90  # arms are decided here, never with hindsight
 
 def _base(canonical: Canonical) -> pl.DataFrame:
     """Registered patients, and those whom a survey source brings along without a registry; withdrawn ones are gone."""
-    registry = canonical.accepted("patients").select("patient_key", "birth_year", "sex", "site", "index_at")
+    registered = canonical.accepted("patients").select("patient_key", "birth_year", "sex", "site", "index_at")
     surveys = canonical.accepted("survey_responses").filter("_registers").select("patient_key").unique()
-    return pl.concat([registry, surveys.join(registry, on="patient_key", how="anti")], how="diagonal").sort("patient_key")
+    return pl.concat([registered, surveys.join(registered, on="patient_key", how="anti")], how="diagonal").sort("patient_key")
 
 
 def _age_band(birth_year: pl.Expr, index_at: pl.Expr) -> pl.Expr:

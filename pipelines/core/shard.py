@@ -17,12 +17,11 @@ from pipelines.core.patients import describe_patients
 from pipelines.core.pseudonym import key_texts
 from pipelines.core.score import score_responses
 from pipelines.core.segments import DoseOptions, build_segments
+from pipelines.core.units import DAY_MS, to_ms
 from pipelines.core.windows import dose_in_windows
 from schemas.contract import SOURCES, load_contract
 from schemas.frames import mart_schema, staged_schema, window_names
 from schemas.instrument import load_instruments
-
-DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True)
@@ -81,17 +80,13 @@ def _fates(canonical: Canonical, source: str, load: int) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _milliseconds(column: str) -> pl.Expr:
-    return pl.col(column).dt.epoch("us") // 1000
-
-
 def _horizon(canonical: Canonical) -> pl.DataFrame:
     """The last instant a patient was heard of: daily rows end there, because later nothing is known yet."""
     heard = {
         "survey_responses": "completed_at", "stimulation_sessions": "started_at", "interrogations": "interrogated_at",
         "physiology": "measured_at",
     }  # fmt: skip
-    seen = [canonical.accepted(s).select("patient_key", at=_milliseconds(column)) for s, column in heard.items()]
+    seen = [canonical.accepted(s).select("patient_key", at=to_ms(column)) for s, column in heard.items()]
     return pl.concat(seen).group_by("patient_key").agg(horizon_ms=pl.col("at").max()).sort("patient_key")
 
 
@@ -109,11 +104,11 @@ def _outcomes(canonical: Canonical, scores: pl.DataFrame, segments: pl.DataFrame
     """Scores with the dose, therapy and device their patient had had by then."""
     devices = canonical.accepted("devices").sort("activated_at", "device_key")
     first = devices.group_by("patient_key", maintain_order=True).agg(
-        pl.col("modality").first(), activated_ms=_milliseconds("activated_at").first()
+        pl.col("modality").first(), activated_ms=to_ms("activated_at").first()
     )
-    responses = canonical.accepted("survey_responses").select("response_key", "patient_key", completed_ms=_milliseconds("completed_at"))
+    responses = canonical.accepted("survey_responses").select("response_key", "patient_key", completed_ms=to_ms("completed_at"))
     responses = responses.sort("response_key").join(first, on="patient_key", how="left", maintain_order="left")
-    cbt = canonical.accepted("therapy_sessions").filter(pl.col("therapy") == "cbt").select("patient_key", at=_milliseconds("started_at"))
+    cbt = canonical.accepted("therapy_sessions").filter(pl.col("therapy") == "cbt").select("patient_key", at=to_ms("started_at"))
     recent = responses.join(cbt, on="patient_key", how="inner").filter(
         (pl.col("at") < pl.col("completed_ms")) & (pl.col("at") >= pl.col("completed_ms") - 90 * DAY_MS)
     )
