@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.core.parse_arrow import FileRefused, check_arrow_schema, parse_arrow, raw_row
+from pipelines.core.messages import records_of
 from pipelines.core.parse_csv import parse_csv, read_header, split_records
 from pipelines.core.parse_json import parse_json
 from pipelines.core.placement import place
@@ -117,6 +118,19 @@ def _parquet(piece: Piece, path: Path) -> Iterator[tuple[Parsed, pa.Table]]:
         yield parse_arrow(part, piece.first_line + start, contract), part
 
 
+def _messages(piece: Piece, path: Path) -> Iterator[tuple[Parsed, TextChunk | pa.Table | None]]:
+    try:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
+            table = file.read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise FileRefused("file:unreadable", f"not readable as messages: {str(error).splitlines()[0][:200]}") from error
+    for rows in records_of(table, load_contract(piece.landed.source))[0]:
+        yield rows.parsed, rows.origin
+
+
+_READERS = {"parquet": _parquet, "messages": _messages}
+
+
 def _text(piece: Piece, path: Path) -> Iterator[tuple[Parsed, TextChunk | None]]:
     kind, contract = kind_of(piece.landed.file), load_contract(piece.landed.source)
     quoted = kind.format == "csv"
@@ -219,7 +233,7 @@ def read_piece(piece: Piece, home: str, wide: Mapping[str, Any] | None = None) -
         yield RowsRead(mapped.parsed, mapped.chunk, mapped.registers, mapped.messages, mapped.notes)
         return
     kind = kind_of(piece.landed.file)
-    for parsed, origin in _parquet(piece, path) if kind.format == "parquet" else _text(piece, path):
+    for parsed, origin in _READERS.get(kind.format, _text)(piece, path):
         yield RowsRead(parsed, origin)
 
 

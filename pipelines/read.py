@@ -20,13 +20,13 @@ BOMB_RATIO = 200  # telemetry packs 5 to 30 times
 
 @dataclass(frozen=True)
 class FileKind:
-    """What a file name says of its content: `ndjson`, `csv` or `parquet`, and how it is packed."""
+    """What a file name says of its content: `ndjson`, `csv`, `parquet` or `messages`, and how it is packed."""
 
     format: str
     packing: str | None
 
 
-_FORMATS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson", ".csv": "csv", ".parquet": "parquet"}
+_FORMATS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson", ".csv": "csv", ".parquet": "parquet", ".messages": "messages"}
 
 
 def kind_of(name: str) -> FileKind:
@@ -34,7 +34,7 @@ def kind_of(name: str) -> FileKind:
     path, packing = Path(name.lower()), None
     if path.suffix in (".gz", ".zst"):
         packing, path = path.suffix[1:], path.with_suffix("")
-    if path.suffix not in _FORMATS or (packing and path.suffix == ".parquet"):
+    if path.suffix not in _FORMATS or (packing and path.suffix in (".parquet", ".messages")):
         raise FileRefused(
             "file:unreadable", f"{Path(name).name}: not a file of a known kind; send .ndjson, .csv (also .gz or .zst) or .parquet"
         )

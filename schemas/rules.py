@@ -116,6 +116,11 @@ WHOLE_ROWS = {
     "file:coding": "the whole file uses another coding than declared",
     "file:unreadable": "the file cannot be read as what its name says", "file:bomb": "the file unpacks to far more than its size",
     "file:columns": "the file lacks columns, or their types would have to be coerced",
+    "message:schema": "the message was written by another major version of the contract",
+    "message:content_type": "the message is neither application/json nor application/vnd.apache.arrow.stream",
+    "message:empty": "the message holds no record", "message:arrow": "the message cannot be read as an Arrow stream",
+    "message:columns": "the Arrow message lacks columns, or their types would have to be coerced",
+    "message:too_long": "the message is over 64 MiB; send smaller batches",
 }  # fmt: skip
 
 
