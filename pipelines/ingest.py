@@ -12,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.core.parse_arrow import FileRefused, check_arrow_schema, parse_arrow, raw_row
 from pipelines.core.messages import records_of
+from pipelines.core.parse_arrow import FileRefused, check_arrow_schema, parse_arrow, raw_row
 from pipelines.core.parse_csv import parse_csv, read_header, split_records
 from pipelines.core.parse_json import parse_json
 from pipelines.core.placement import place

@@ -23,10 +23,11 @@ from pipelines.core.rows import KEPT_BYTES, Broken, Parsed, TextChunk
 from schemas.contract import Contract
 from schemas.envelope import ARROW, JSON, is_readable_version
 
+# `appended`: the broker stamped the message when it came in (LogAppendTime), so its timestamp can be trusted
 SCHEMA = pa.schema([
-    ("partition", pa.int32()), ("offset", pa.int64()), ("timestamp_ms", pa.int64()), ("appended", pa.bool_()), ("key", pa.binary()), ("value", pa.large_binary()),
-    ("content_type", pa.string()), ("schema", pa.string()),
-])  # fmt: skip  `appended`: the broker stamped the message when it came in (LogAppendTime), so the timestamp can be trusted
+    ("partition", pa.int32()), ("offset", pa.int64()), ("timestamp_ms", pa.int64()), ("appended", pa.bool_()), ("key", pa.binary()),
+    ("value", pa.large_binary()), ("content_type", pa.string()), ("schema", pa.string()),
+])  # fmt: skip
 MAX_ARROW = 64 << 20  # bytes of an Arrow message; producers cut larger uploads
 _ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
 
