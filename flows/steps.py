@@ -17,7 +17,7 @@ from pipelines.load import StagedLoad, rebuild_known_by, stage_load
 from quality.alerts import Delivery, notify_owner
 from quality.messages import held_messages
 from quality.results import CheckResult
-from schemas.contract import SOURCES, load_contracts
+from schemas.contract import MARTS, SOURCES, load_contracts
 from schemas.errors import UsageError
 from schemas.load import CompleteLoad, Landed, LoadFiles
 from schemas.milestones import milestone
@@ -26,7 +26,7 @@ from warehouse import publish as shop
 from warehouse.delta import live_shards
 
 Progress = Callable[[str, int, int], None]
-TABLES = (*(f"staged/{s}" for s in SOURCES), *(f"marts/{m}" for m in ("patients", "scores", "dose_daily", "dose_outcomes")))
+TABLES = (*(f"staged/{s}" for s in SOURCES), *(f"marts/{m}" for m in MARTS))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ SOURCES = (
     "conditions", "history_events", "therapy_sessions", "device_settings", "interrogations",
     "stimulation_sessions", "survey_responses", "physiology", "adverse_events",
 )  # fmt: skip
+MARTS = ("patients", "scores", "dose_daily", "dose_outcomes", "patient_versions")  # what a shard derives; all have a patient_key
 
 
 @dataclass(frozen=True)

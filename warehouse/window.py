@@ -22,7 +22,7 @@ from warehouse.swap import remove_candidate
 
 VIEWS = {  # what can be large stays in Parquet and is only referred to
     "patients": "marts/patients", "scores": "marts/scores", "dose_daily": "marts/dose_daily",
-    "dose_outcomes": "marts/dose_outcomes", "dispositions": "ledger/dispositions",
+    "dose_outcomes": "marts/dose_outcomes", "patient_versions": "marts/patient_versions", "dispositions": "ledger/dispositions",
 }  # fmt: skip
 SQL_MARTS = ("responders", "strata")  # in this order: strata counts responders
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -32,7 +32,7 @@ class Canonical:
         return self.facts[source].filter(pl.col("_bin") == "accepted")
 
 
-def _distinct(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def distinct(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split into one row per (key, content), known since the earliest of its copies, and the copies."""
     ordered = frame.sort("_key", "_fingerprint", "_load", "_file", "_line").with_columns(
         _known_at=pl.col("_known_at").min().over("_key", "_fingerprint"),
@@ -73,11 +73,11 @@ def _status(frame: pl.DataFrame, contract: Contract, unknown: pl.Expr, gone: pl.
 def canonicalise(facts: Facts, owners: pl.DataFrame) -> Canonical:
     """Decide the bin of every fact of one shard.
 
-    facts: source -> staged frame (all sources, possibly empty), old and new rows together. owners: device_key, patient_key of every
-    device known anywhere, each once: the patient of a device is the one its latest revision names. Device facts gain `patient_key`
+    facts: source -> staged frame (all sources, possibly empty), old and new rows together. owners: as `owners_of` gives them, of every
+    device known anywhere: the patient of a device is the one its latest revision names. Device facts gain `patient_key`
     in memory only. Pure: the same facts in any order give the same result.
     """
-    split = {source: _distinct(facts[source]) for source in SOURCES}
+    split = {source: distinct(facts[source]) for source in SOURCES}
     consents = split["consents"][0].filter(_is_winner(load_contract("consents")))
     gone = withdrawals(consents)
     known = pl.concat([
@@ -88,7 +88,7 @@ def canonicalise(facts: Facts, owners: pl.DataFrame) -> Canonical:
     for source in SOURCES:
         contract, (frame, duplicates) = load_contract(source), split[source]
         if contract.refers_to == "device":
-            frame = frame.join(owners, on="device_key", how="left", maintain_order="left")
+            frame = frame.join(owners.select("device_key", "patient_key"), on="device_key", how="left", maintain_order="left")
         unknown = pl.lit(False)
         if contract.refers_to is not None:
             unknown = pl.col("patient_key").is_null() | ~pl.col("patient_key").is_in(known.implode())
@@ -99,7 +99,8 @@ def canonicalise(facts: Facts, owners: pl.DataFrame) -> Canonical:
 
 def _drop_moved_devices(facts: dict[str, pl.DataFrame], owners: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """A device row that names another patient than the device's latest revision does counts no more."""
-    devices = facts["devices"].join(owners.rename({"patient_key": "owner"}), on="device_key", how="left", maintain_order="left")
+    current = owners.select("device_key", owner="patient_key")
+    devices = facts["devices"].join(current, on="device_key", how="left", maintain_order="left")
     moved = (pl.col("_bin") == "accepted") & (pl.col("owner") != pl.col("patient_key"))
     facts["devices"] = devices.with_columns(_bin=pl.when(moved).then(pl.lit("superseded")).otherwise("_bin")).drop("owner")
     return facts
@@ -112,6 +113,9 @@ def rule_of(contract: Contract) -> pl.Expr:
 
 
 def owners_of(devices: pl.DataFrame) -> pl.DataFrame:
-    """Device -> patient by the latest revision, from staged `devices` rows of any number of shards: device_key, patient_key."""
-    latest = devices.sort("recorded_at", "_fingerprint").group_by("device_key", maintain_order=True).last()
-    return latest.select("device_key", "patient_key")
+    """Device -> patient by the latest revision, from staged `devices` rows of any number of shards, repeated or not.
+
+    Returns device_key, patient_key, revisions (how many different rows name the device).
+    """
+    latest = devices.sort("recorded_at", "_fingerprint").group_by("device_key", maintain_order=True)
+    return latest.agg(pl.col("patient_key").last(), revisions=pl.col("_fingerprint").n_unique().cast(pl.Int64))

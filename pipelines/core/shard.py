@@ -18,6 +18,7 @@ from pipelines.core.pseudonym import key_texts
 from pipelines.core.score import score_responses
 from pipelines.core.segments import DoseOptions, build_segments
 from pipelines.core.units import DAY_MS, to_ms
+from pipelines.core.versions import patient_versions
 from pipelines.core.windows import dose_in_windows
 from schemas.contract import SOURCES, load_contract
 from schemas.frames import mart_schema, staged_schema, window_names
@@ -52,7 +53,7 @@ def stage_shard(
     return StagedShard(
         facts={s: canonical.facts[s].select(list(staged_schema(load_contract(s)))).sort("_key", "_fingerprint") for s in SOURCES},
         segments=segments,
-        marts=_marts(canonical, segments, windows),
+        marts=_marts(canonical, segments, windows, owners),
         dispositions=fates.filter(pl.col("bin") != "accepted").sort("source", "file", "line"),
         bins=fates.group_by("source", "file", "bin").agg(rows=pl.len().cast(pl.Int64)).sort("source", "file", "bin"),
     )
@@ -121,13 +122,16 @@ def _outcomes(canonical: Canonical, scores: pl.DataFrame, segments: pl.DataFrame
     return scores.join(exposed, on="response_key", how="left", maintain_order="left")
 
 
-def _marts(canonical: Canonical, segments: pl.DataFrame, windows: tuple[int, ...]) -> dict[str, pl.DataFrame]:
+def _marts(
+    canonical: Canonical, segments: pl.DataFrame, windows: tuple[int, ...], owners: pl.DataFrame
+) -> dict[str, pl.DataFrame]:
     scores = score_responses(canonical.accepted("survey_responses"), load_instruments())
     marts = {
         "patients": describe_patients(canonical),
         "scores": scores,
         "dose_daily": dose_daily(segments, canonical.accepted("devices"), _horizon(canonical)),
         "dose_outcomes": _outcomes(canonical, scores, segments, windows),
+        "patient_versions": patient_versions(canonical.facts, owners),
     }
     return {name: _publishable(frame, name, windows) for name, frame in marts.items()}
 
