@@ -20,7 +20,8 @@ DEVICE_SOURCES: Final = ("devices", "device_settings", "interrogations", "stimul
 Record = dict[str, Any]
 
 
-def _unpacked(path: Path) -> bytes:
+def unpacked(path: Path) -> bytes:
+    """Return the bytes of a file, without its compression if it has one."""
     data = path.read_bytes()
     if path.name.endswith(".gz"):
         return gzip.decompress(data)
@@ -41,12 +42,13 @@ def _json_lines(data: bytes) -> Iterator[Record]:
             yield record
 
 
-def _reader(kind: str) -> Callable[[str], Any]:
-    return str if kind in ("string", "timestamp") else json.loads
+def cell_readers(contract: Contract) -> dict[str, Callable[[str], Any]]:
+    """Return how the text of a CSV cell becomes a JSON value, by column."""
+    return {c.name: str if c.type in ("string", "timestamp") else json.loads for c in contract.columns}
 
 
 def _csv_lines(data: bytes, contract: Contract) -> Iterator[Record]:
-    readers = {c.name: _reader(c.type) for c in contract.columns}
+    readers = cell_readers(contract)
     for row in csv.DictReader(io.StringIO(data.decode("utf-8", errors="replace"), newline="")):
         if None not in row and None not in row.values() and "\ufffd" not in "".join(row.values()):
             yield {name: readers[name](cell) if cell else None for name, cell in row.items()}
@@ -58,7 +60,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _parquet_rows(path: Path) -> Iterator[Record]:
+def parquet_rows(path: Path) -> Iterator[Record]:
+    """Yield the rows of a Parquet file as JSON objects, instants as text in UTC."""
     for batch in pq.ParquetFile(path).iter_batches(10_000):
         for row in batch.to_pylist():
             yield {name: _plain(value) for name, value in row.items()}
@@ -66,11 +69,11 @@ def _parquet_rows(path: Path) -> Iterator[Record]:
 
 def _records(path: Path, contract: Contract) -> Iterator[Record]:
     if path.name.endswith(".parquet"):
-        yield from _parquet_rows(path)
+        yield from parquet_rows(path)
     elif ".csv" in path.name:
-        yield from _csv_lines(_unpacked(path), contract)
+        yield from _csv_lines(unpacked(path), contract)
     else:
-        yield from _json_lines(_unpacked(path))
+        yield from _json_lines(unpacked(path))
 
 
 def _uploaded(record: Record, receipt: str) -> datetime:

@@ -31,6 +31,7 @@ ENGINES = {
     "deltalake": {"warehouse"},
     "apprise": {"quality"},
     "cyclopts": {"flows"},
+    "confluent_kafka": {"simulator.live", "flows", "pipelines.transforms", "pipelines.kafka"},
 }
 LATE = {"great_expectations", "prefect"}  # 7 s and 2 s to import: never at the top of a module the command line starts with
 MAX_MODULE, MAX_FUNCTION, MAX_QUERY = 300, 60, 120
