@@ -10,10 +10,10 @@ from pathlib import Path
 import polars as pl
 
 from flows.plan import drop_plan, read_plan, waiting_files, write_plan
-from flows.secret import create_secret, read_secret
 from flows.sources import connectors
 from flows.sources.connector import pull
 from pipelines.load import StagedLoad, rebuild_known_by, stage_load
+from pipelines.secret import create_secret, read_secret
 from quality.alerts import Delivery, notify_owner
 from quality.messages import held_messages
 from quality.results import CheckResult

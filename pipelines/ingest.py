@@ -163,7 +163,7 @@ def _take_header(chunk: TextChunk, piece: Piece) -> tuple[tuple[str, ...], TextC
     return header, TextChunk(rest, records[0][0], chunk.cut)
 
 
-def _refused_rows(refused: pl.DataFrame, origin: TextChunk | pa.Table | None, first_line: int) -> list[Broken]:
+def refused_rows(refused: pl.DataFrame, origin: TextChunk | pa.Table | None, first_line: int) -> list[Broken]:
     """Give rows that broke a rule their raw bytes back."""
     if not refused.height:
         return []
@@ -195,7 +195,7 @@ class _Outcome:
             return
         provenance = Provenance(plan.load, landed.file, landed.landed_us, landed.source in plan.trusted, rows.registers)
         checked = validate(parsed, self.contract, provenance, plan.secret)
-        self.broken += _refused_rows(checked.refused, rows.origin, int(parsed.frame["_line"][0]))
+        self.broken += refused_rows(checked.refused, rows.origin, int(parsed.frame["_line"][0]))
         self.held.append(place(checked.facts, self.contract, self.owners, plan.shards))
         if sum(f.height for f in self.held) >= ROWS_PER_SPILL:
             self.flush()

@@ -95,8 +95,8 @@ def trace(id: str, *, home: Home = None) -> int:
     id
         A patient, device, response or record id as the source names it (needs the secret), or a key of 16 hexadecimal digits.
     """
-    from flows.secret import read_secret
     from flows.steps import live_tables
+    from pipelines.secret import read_secret
     from pipelines.trace import trace as trace_record
     from warehouse.delta import last_complete, live_files
 
@@ -124,9 +124,9 @@ def keys(kind: Literal["patient", "device", "response"], *, home: Home = None) -
     kind
         Which identifiers.
     """
-    from flows.secret import read_secret
     from pipelines.keys import list_keys
     from pipelines.landing import landed_files
+    from pipelines.secret import read_secret
 
     ws = find_workspace(home)
     list_keys(ws, landed_files(ws), kind, read_secret(ws)).write_csv(sys.stdout)

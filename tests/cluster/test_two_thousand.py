@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.secret import read_secret
+from pipelines.secret import read_secret
 from schemas.workspace import open_workspace
 from tests.against_truth import ask, unlabelled, wrong_bins, wrong_doses
 from tests.flows.conftest import vnsight

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.secret import create_secret, read_secret
+from pipelines.secret import create_secret, read_secret
 from schemas.errors import UsageError
 from schemas.workspace import Settings, Workspace
 

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The streaming graph: messages to updates of the marts, by the same rules and the same kernel as the nightly batch.
+
+    messages ─ ValidateMessages ─┬─ devices, device facts ─ RouteDeviceFacts ─┬─ JoinDoseToOutcomes ─┐
+                                 ├─ facts of patients ────────────────────────┘                      ├─ WriteUpdates
+                                 └─ receipts, quarantine ─────────────────────────────────────────────┘
+
+Nothing is dropped for being late: a late fact makes the patient's version grow, and what is told then replaces what was told before.
+Time only decides when a cell is looked at: when the watermark has passed the end of the interval in which its news came, so that an
+answer waits for what was uploaded up to then and a burst is looked at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import polars as pl
+import pyarrow as pa
+from apache_beam.coders import BytesCoder
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
+from apache_beam.utils.timestamp import Timestamp
+
+from pipelines.core.blocks import Block, pack, unpack
+from pipelines.core.canonical import owners_of
+from pipelines.core.cells import DEVICE_SOURCES, CellOptions, compact, evaluate, route_devices, send, split
+from pipelines.messages import read_messages
+from pipelines.secret import read_secret
+from pipelines.updates import write_update
+from schemas.contract import load_contract
+from schemas.envelope import PREFIX, source_of
+from schemas.frames import staged_schema
+from schemas.workspace import open_workspace
+
+KEYED = tuple[int, bytes]
+LATE_MS = {"1h": 3_600_000, "1d": 86_400_000, "7d": 604_800_000}  # upper ends of the buckets of lateness
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """What the steps share. `settle_s`: event time after which news is looked at; `remember_days`: how long a silent patient is kept."""
+
+    home: str
+    prefix: str = PREFIX
+    cells: CellOptions = field(default_factory=CellOptions)
+    settle_s: float = 3600.0
+    remember_days: float | None = None
+    most_blocks: int = 64  # of a key, before they are made one per source
+
+
+class ValidateMessages(beam.DoFn):  # type: ignore[misc]
+    """(topic, event time, messages as IPC) -> facts as blocks by key, receipts and refused rows; refused rows lose nothing."""
+
+    def __init__(self, options: StreamOptions) -> None:
+        self.options = options
+
+    def setup(self) -> None:
+        """The secret is read where the work is done: it must not travel in the graph."""
+        self.workspace = open_workspace(Path(self.options.home))
+        self.secret = read_secret(self.workspace)
+
+    def process(self, element: tuple[str, int, bytes]) -> Iterator[Any]:
+        """Blocks go to `devices` or `patients`, everything else to the main output, as (table, rows)."""
+        topic, time_ms, ipc = element
+        table = pa.ipc.open_stream(pa.py_buffer(ipc)).read_all()
+        source = source_of(topic, self.options.prefix)
+        trusted = source in self.workspace.settings.trusted_receipt
+        read = read_messages(table, topic, load_contract(source), self.secret, trusted, time.time_ns() // 1000)
+        _count(table, time_ms)
+        yield "receipts", read.receipts
+        if read.quarantine.height:
+            yield "quarantine", read.quarantine
+        of_device = source in (*DEVICE_SOURCES, "devices")
+        facts = Block(source, time_ms, read.facts)
+        for key, block in split(facts, "device_key" if of_device else "patient_key", self.options.cells.cells):
+            yield beam.pvalue.TaggedOutput("devices" if of_device else "patients", (key, pack(block)))
+
+
+def _count(table: pa.Table, time_ms: int) -> None:
+    """Counters and buckets of lateness: distributions and gauges do not survive every runner, counters do."""
+    Metrics.counter("vnsight", "messages").inc(table.num_rows)
+    for stamp in table["timestamp_ms"].to_pylist():
+        behind = time_ms - stamp
+        bucket = next((name for name, end in LATE_MS.items() if behind <= end), "older")
+        if behind > 0:
+            Metrics.counter("vnsight", f"behind_{bucket}").inc()
+
+
+def _due(block: Block, settle_s: float) -> float:
+    """End of the interval of event time in which the block came, in seconds."""
+    return (math.floor(block.time_ms / 1000 / settle_s) + 1) * settle_s
+
+
+class RouteDeviceFacts(beam.DoFn):  # type: ignore[misc]
+    """Device facts to the cells of their owners; what nobody owns yet waits. Keyed by device."""
+
+    FACTS = BagStateSpec("facts", BytesCoder())
+    DEVICES = ReadModifyWriteStateSpec("devices", BytesCoder())
+    NEWS = ReadModifyWriteStateSpec("news", BytesCoder())
+    TIDY = TimerSpec("tidy", TimeDomain.WATERMARK)
+
+    def __init__(self, options: StreamOptions) -> None:
+        self.options = options
+        self.owners: dict[int, tuple[bytes | None, pl.DataFrame]] = {}
+
+    def process(
+        self,
+        element: KEYED,
+        facts: Any = beam.DoFn.StateParam(FACTS),  # noqa: B008 - Beam reads these defaults
+        devices: Any = beam.DoFn.StateParam(DEVICES),  # noqa: B008
+        news: Any = beam.DoFn.StateParam(NEWS),  # noqa: B008
+        tidy: Any = beam.DoFn.TimerParam(TIDY),  # noqa: B008
+    ) -> Iterator[Any]:
+        """Blocks for the cells."""
+        key, data = element
+        block, cells, known = unpack(data), self.options.cells.cells, devices.read()
+        if block.source == "devices":
+            rows, out = route_devices(block, _rows(known), [unpack(b) for b in facts.read()], cells)
+            devices.write(pack(Block("devices", block.time_ms, rows)))
+        else:
+            facts.add(data)
+            news.write(b"1")
+            tidy.set(Timestamp.of(_due(block, self.options.settle_s)), dynamic_timer_tag=str(_due(block, self.options.settle_s)))
+            out = list(send(block.facts, block.source, block.time_ms, self._owners(key, known), cells))
+        for cell, part in out:
+            yield cell, pack(part)
+
+    def _owners(self, key: int, known: bytes | None) -> pl.DataFrame:
+        cached = self.owners.get(key)
+        if cached is None or cached[0] != known:
+            cached = self.owners[key] = (known, owners_of(_rows(known)))
+        return cached[1]
+
+    @on_timer(TIDY)  # type: ignore[untyped-decorator]
+    def tidy(
+        self,
+        key: int = beam.DoFn.KeyParam,
+        facts: Any = beam.DoFn.StateParam(FACTS),  # noqa: B008
+        devices: Any = beam.DoFn.StateParam(DEVICES),  # noqa: B008
+        news: Any = beam.DoFn.StateParam(NEWS),  # noqa: B008
+    ) -> Iterator[Any]:
+        """Say how many device facts are here and how many wait for an owner; keep the state small."""
+        if not news.read():
+            return
+        news.clear()
+        blocks = [unpack(b) for b in facts.read()]
+        owners = self._owners(key, devices.read())
+        counts: dict[str, list[int]] = {}
+        for block in blocks:
+            waiting = block.facts.join(owners, on="device_key", how="anti").height
+            counted = counts.setdefault(block.source, [0, 0])
+            counted[0] += block.facts.height
+            counted[1] += waiting
+        rows = [("router", key, source, n, waiting) for source, (n, waiting) in sorted(counts.items())]
+        yield beam.pvalue.TaggedOutput("updates", ("held", pl.DataFrame(rows, schema=HELD, orient="row")))
+        if len(blocks) > self.options.most_blocks:
+            facts.clear()
+            for block in compact(blocks):
+                facts.add(pack(block))
+
+
+HELD = {"step": pl.String(), "key": pl.Int64(), "source": pl.String(), "rows": pl.Int64(), "waiting": pl.Int64()}
+
+
+def _rows(known: bytes | None) -> pl.DataFrame:
+    return unpack(known).facts if known else pl.DataFrame(schema=staged_schema(load_contract("devices")))
+
+
+class JoinDoseToOutcomes(beam.DoFn):  # type: ignore[misc]
+    """The facts of a cell of patients to snapshots of their marts, whenever more is known. Keyed by cell."""
+
+    FACTS = BagStateSpec("facts", BytesCoder())
+    TOLD = ReadModifyWriteStateSpec("told", BytesCoder())
+    NEWS = ReadModifyWriteStateSpec("news", BytesCoder())
+    LOOK = TimerSpec("look", TimeDomain.WATERMARK)
+
+    def __init__(self, options: StreamOptions) -> None:
+        self.options = options
+
+    def process(
+        self,
+        element: KEYED,
+        facts: Any = beam.DoFn.StateParam(FACTS),  # noqa: B008
+        news: Any = beam.DoFn.StateParam(NEWS),  # noqa: B008
+        look: Any = beam.DoFn.TimerParam(LOOK),  # noqa: B008
+    ) -> None:
+        """Keep the block and look when its interval is over: one timer per interval, so that none can be pushed ahead for ever."""
+        block = unpack(element[1])
+        facts.add(element[1])
+        news.write(b"1")
+        due = _due(block, self.options.settle_s)
+        look.set(Timestamp.of(due), dynamic_timer_tag=str(due))
+
+    @on_timer(LOOK)  # type: ignore[untyped-decorator]
+    def look(
+        self,
+        key: int = beam.DoFn.KeyParam,
+        facts: Any = beam.DoFn.StateParam(FACTS),  # noqa: B008
+        told: Any = beam.DoFn.StateParam(TOLD),  # noqa: B008
+        news: Any = beam.DoFn.StateParam(NEWS),  # noqa: B008
+    ) -> Iterator[Any]:
+        """Tell every patient of whom more is known than was told; a timer that finds no news is silent."""
+        if not news.read():
+            return
+        news.clear()
+        blocks = [unpack(b) for b in facts.read()]
+        before = {int(k): v for k, v in json.loads(told.read() or b"{}").items()}
+        snapshot = evaluate(blocks, before, key, self.options.cells)
+        if snapshot is not None:
+            told.write(json.dumps(before | dict(snapshot.versions)).encode())
+            yield from snapshot.marts.items()
+        if len(blocks) > self.options.most_blocks:
+            facts.clear()
+            for block in compact(blocks):
+                facts.add(pack(block))
+
+
+class WriteUpdates(beam.DoFn):  # type: ignore[misc]
+    """(table, rows) -> one update folder per bundle, complete before the runner's checkpoint says so; the committer takes it from there."""
+
+    def __init__(self, options: StreamOptions) -> None:
+        self.options = options
+        self.held: dict[str, list[pl.DataFrame]] = {}
+
+    def start_bundle(self) -> None:
+        """A bundle that failed left rows behind: they come again."""
+        self.held = {}
+
+    def process(self, element: tuple[str, pl.DataFrame]) -> None:
+        """Hold the rows until the bundle ends."""
+        self.held.setdefault(element[0], []).append(element[1])
+
+    def finish_bundle(self) -> None:
+        """Write what the bundle brought, by one rename."""
+        if self.held:
+            write_update(Path(self.options.home), {name: pl.concat(frames) for name, frames in self.held.items()})
+            self.held = {}
+
+
+class StreamMarts(beam.PTransform):  # type: ignore[misc]
+    """(topic, event time in ms, messages as IPC bytes) -> updates of the marts in the workspace's `stream/` folder."""
+
+    def __init__(self, options: StreamOptions) -> None:
+        super().__init__()
+        self.options = options
+
+    def expand(self, messages: Any) -> Any:
+        """The graph drawn above."""
+        checked = messages | "Validate" >> beam.ParDo(ValidateMessages(self.options)).with_outputs("devices", "patients", main="updates")
+        routed = (
+            checked.devices
+            | "TypeDevices" >> beam.Map(lambda kv: kv).with_output_types(KEYED)
+            | "Route" >> beam.ParDo(RouteDeviceFacts(self.options)).with_outputs("updates", main="cells")
+        )
+        cells = (
+            checked.patients | "TypePatients" >> beam.Map(lambda kv: kv).with_output_types(KEYED),
+            routed.cells | "TypeRouted" >> beam.Map(lambda kv: kv).with_output_types(KEYED),
+        ) | "Cells" >> beam.Flatten()
+        snapshots = cells | "Join" >> beam.ParDo(JoinDoseToOutcomes(self.options))
+        for name, output in (("Receipts", checked.updates), ("Held", routed.updates), ("Snapshots", snapshots)):
+            output | f"Write{name}" >> beam.ParDo(WriteUpdates(self.options))
+        return snapshots

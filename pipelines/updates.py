@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Updates: what a streaming pipeline found out in one bundle, on its way into the Delta tables.
+
+    <home>/stream/updates/<name>/<table>.arrow     complete when the folder has its name: one rename
+
+A pipeline that is set back to a checkpoint writes some of it again, cut differently. That costs bytes, not truth: every mart row carries
+the version of its patient (pipelines/core/versions.py), and of all snapshots of a patient the one with the greatest version counts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from schemas.contract import MARTS
+
+FOLDER = "stream/updates"
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Several updates as one: of each patient the newest snapshot only. `tables`: name -> rows; `taken`: the folders they came from."""
+
+    tables: Mapping[str, pl.DataFrame]
+    taken: tuple[Path, ...]
+
+
+def write_update(home: Path, tables: Mapping[str, pl.DataFrame]) -> Path:
+    """Write tables as one update; a crash leaves nothing that anybody reads."""
+    folder = home / FOLDER
+    name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}"
+    temporary = folder / f".{name}"
+    temporary.mkdir(parents=True)
+    for table, frame in tables.items():
+        path = temporary / f"{table}.arrow"
+        frame.write_ipc(path, compression="zstd", compat_level=pl.CompatLevel.oldest())
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+    os.replace(temporary, folder / name)
+    return folder / name
+
+
+def waiting_updates(home: Path) -> list[Path]:
+    """Complete updates nobody has committed, oldest first."""
+    folder = home / FOLDER
+    return sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
+
+
+def merge_updates(folders: Sequence[Path]) -> Merged:
+    """Put updates together. Of every patient the snapshot with the greatest (version, facts, folder) stays, whole."""
+    found: dict[str, list[pl.DataFrame]] = {}
+    for place in folders:
+        for path in sorted(place.glob("*.arrow")):
+            found.setdefault(path.stem, []).append(pl.read_ipc(path).with_columns(_update=pl.lit(place.name)))
+    tables = {name: pl.concat(frames) for name, frames in found.items()}
+    if "patient_versions" in tables:
+        order = ["_version", "_facts", "_update"]
+        newest = tables["patient_versions"].sort(order).group_by("patient_key").last().select("patient_key", *order)
+        for mart in MARTS:
+            if mart in tables:
+                tables[mart] = tables[mart].join(newest, on=["patient_key", *order], how="semi", maintain_order="left")
+    return Merged({name: frame.drop("_update") for name, frame in tables.items()}, tuple(folders))
+
+
+def drop_updates(folders: Sequence[Path]) -> None:
+    """Remove updates that are committed."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
