@@ -55,6 +55,12 @@ def ask_again(ws: Workspace, pattern: str) -> int:
     return len(chosen)
 
 
+def pass_plan_on(ws: Workspace, load: int) -> None:
+    """Let the load after this one carry out the plan of a load whose number is needed for something else."""
+    if _path(ws, load).exists():
+        os.replace(_path(ws, load), _path(ws, load + 1))
+
+
 def drop_plan(ws: Workspace, load: int) -> None:
     """Release the files of a load that was held back: the next run plans anew, with whatever has been mended."""
     _path(ws, load).unlink(missing_ok=True)

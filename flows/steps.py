@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +14,7 @@ from flows.sources import connectors
 from flows.sources.connector import pull
 from pipelines.load import StagedLoad, rebuild_known_by, stage_load
 from pipelines.secret import create_secret, read_secret
+from pipelines.spill import write_part
 from quality.alerts import Delivery, notify_owner
 from quality.messages import held_messages
 from quality.results import CheckResult
@@ -26,6 +27,9 @@ from warehouse import publish as shop
 from warehouse.delta import live_shards
 
 Progress = Callable[[str, int, int], None]
+AGREEMENT: dict[str, pl.DataType] = {"load": pl.Int64(), "mart": pl.String()} | dict.fromkeys(
+    ("patients", "equal", "mismatched", "missing", "extra", "ahead", "behind"), pl.Int64()
+)  # fmt: skip
 TABLES = (*(f"staged/{s}" for s in SOURCES), *(f"marts/{m}" for m in MARTS))
 
 
@@ -74,9 +78,23 @@ def stage(ws: Workspace, progress: Progress, *, all_shards: bool = False) -> Can
             return None
         write_plan(ws, load, files)
     milestone("load:planned")
-    staged = stage_load(ws, files, load, live_tables(ws, base), secret, progress, all_shards=all_shards)
+    staged = reconciled(ws, stage_load(ws, files, load, live_tables(ws, base), secret, progress, all_shards=all_shards), base)
     progress("candidate", 0, 1)
     return Candidate(base, staged, shop.candidate(ws, staged.files, base))
+
+
+def reconciled(ws: Workspace, staged: StagedLoad, base: CompleteLoad) -> StagedLoad:
+    """Compare a load with what was streamed before it, and let go of what it makes needless; nothing streamed: nothing changes."""
+    found, needless = shop.reconcile(ws, staged.files, base)
+    if not found:
+        return staged
+    load = staged.files.load
+    book = write_part(pl.DataFrame([{"load": load} | row for row in found], schema=AGREEMENT), ws.home, f"ledger/agreement/_load={load}")
+    files = replace(staged.files, appended={**staged.files.appended, "ledger/agreement": (book,)}, dropped=needless)
+    wrong = sum(row["mismatched"] + row["missing"] + row["extra"] for row in found)
+    note = f"agreement with the stream: {found[0]['patients']:,} patients compared, {wrong:,} rows differ"
+    late = f"; of {found[0]['behind']:,} patients the stream knew less, of {found[0]['ahead']:,} more"
+    return replace(staged, files=files, notes=(*staged.notes, note + late))
 
 
 def audit_candidate(ws: Workspace, candidate: Candidate) -> tuple[CheckResult, ...]:

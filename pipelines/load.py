@@ -40,10 +40,10 @@ Live = Mapping[str, Shards]  # table -> shard -> live file
 
 @dataclass(frozen=True)
 class StagedLoad:
-    """A load that is written but not committed: its files, its ledger rows, and what people should hear about its files."""
+    """A load that is written but not committed: its files, its ledger rows (None: no file was read), and what people should hear."""
 
     files: LoadFiles
-    ledger: pl.DataFrame
+    ledger: pl.DataFrame | None
     notes: tuple[str, ...]
 
 
@@ -204,4 +204,4 @@ def rebuild_known_by(ws: Workspace, known_by_us: int, load: int, live: Live, sec
     past = _Run(ws, run.folder, load, {}, secret, progress)
     done = _stage(past, [r for r in refs if r.shard != POOL], set(range(ws.settings.shards)), target="known_by/", keep_facts=False)
     shutil.rmtree(run.folder / "spill", ignore_errors=True)
-    return LoadFiles(load, _replaced(done), {}, known_by_us)
+    return LoadFiles(load, _replaced(done), known_by_us=known_by_us)

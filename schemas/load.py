@@ -31,12 +31,14 @@ class LoadFiles:
     """Parquet files one load has written but not committed.
 
     `replaced`: table -> shard -> new file, which takes the place of that shard's file (tables: `staged/<name>`, `marts/<name>`).
-    `appended`: table -> new files of `ledger/ledger`, `ledger/dispositions`, `quarantine`.
+    `appended`: table -> new files of `ledger/...`, `quarantine`, `streamed/...`. `dropped`: table -> appended files of earlier loads
+    that nothing needs any more.
     """
 
     load: int
     replaced: Mapping[str, Shards] = field(default_factory=dict)
     appended: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    dropped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     known_by_us: int | None = None  # set for a rebuild of past knowledge, which commits nothing
 
 

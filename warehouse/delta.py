@@ -122,7 +122,8 @@ def commit_load(ws: Workspace, files: LoadFiles, base: CompleteLoad) -> Complete
 
 def _tables(files: LoadFiles) -> list[str]:
     """Tables the load brings anything to; a load without a refused row, say, leaves `quarantine` as it is."""
-    return sorted({*files.replaced, *(table for table, parts in files.appended.items() if parts)} - {LEDGER})
+    moved = (*files.appended.items(), *files.dropped.items())
+    return sorted({*files.replaced, *(table for table, parts in moved if parts)} - {LEDGER})
 
 
 def _plan(ws: Workspace, files: LoadFiles, base: CompleteLoad, table: str) -> Change:
@@ -132,12 +133,12 @@ def _plan(ws: Workspace, files: LoadFiles, base: CompleteLoad, table: str) -> Ch
     log = DeltaTable(root) if DeltaTable.is_deltatable(root) else None
     now = _files_of(log, table)
     before = now if log and log.version() == recorded else live_files(ws, table, recorded)
-    touched = set(files.replaced.get(table, ()))
-    kept = [path for path in before if not replaced or partition_value(path) not in touched]
+    touched, dropped = set(files.replaced.get(table, ())), set(files.dropped.get(table, ()))
+    kept = [path for path in before if path not in dropped and (not replaced or partition_value(path) not in touched)]
     new = [*files.replaced.get(table, {}).values(), *files.appended.get(table, ())]
     target = {*kept, *new}
     partition = "_shard" if replaced else "_load"
-    schema = _schema(ws, table, new, partition)
+    schema = _schema(ws, table, new or kept or now, partition)
     rewrite = log is not None and _columns_differ(table, log, schema, bool(target & set(now)))
     return Change(table, partition, _within(table, target - set(now)), _within(table, set(now) - target), log, schema, rewrite)
 
@@ -146,9 +147,9 @@ def _within(table: str, paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(path.removeprefix(f"{table}/") for path in paths))
 
 
-def _schema(ws: Workspace, table: str, new: list[str], partition: str) -> pa.Schema:
-    """Columns of the new files with the partition column; a ledger without a file has those of its contract."""
-    columns = pq.read_schema(ws.home / new[0]).remove_metadata() if new else _ledger_schema()
+def _schema(ws: Workspace, table: str, paths: list[str], partition: str) -> pa.Schema:
+    """Columns of the files with the partition column; a ledger without a file has those of its contract."""
+    columns = pq.read_schema(ws.home / paths[0]).remove_metadata() if paths else _ledger_schema()
     return columns if partition in columns.names else columns.append(pa.field(partition, pa.int64()))
 
 

@@ -15,6 +15,7 @@ tell how the data came in load by load, so they are hashed only when named.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -53,13 +54,17 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 def _hash_table(connection: duckdb.DuckDBPyConnection, name: str) -> str:
     columns = [(c, t) for c, t, *_ in connection.execute(f'describe "{name}"').fetchall() if not c.startswith("_")]
-    row = f"concat({', '.join(_text(c, t) for c, t in columns)})"  # concat leaves nulls out
     count, low, high = connection.execute(
         f"""select count(*), sum(md5_number_lower(content)) % {2**64}, sum(md5_number_upper(content)) % {2**64}
-        from (select {row} as content from "{name}")"""
+        from (select {row_text(columns)} as content from "{name}")"""
     ).fetchall()[0]
     shape = ";".join(f"{c} {t}" for c, t in columns)
     return hashlib.sha256(f"{shape}\n{count} {low or 0} {high or 0}".encode()).hexdigest()
+
+
+def row_text(columns: Sequence[tuple[str, str]]) -> str:
+    """SQL for a row of these columns (name, type) as text, told apart from every other row."""
+    return f"concat({', '.join(_text(c, t) for c, t in columns)})"  # concat leaves nulls out
 
 
 def _text(column: str, kind: str) -> str:

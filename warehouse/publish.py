@@ -17,32 +17,40 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from quality.results import CheckResult, read_results, save_results
-from schemas.contract import SOURCES
+from schemas.contract import MARTS, SOURCES
 from schemas.errors import VNSightError
 from schemas.load import CompleteLoad, LoadFiles
 from schemas.workspace import Workspace
 from warehouse.connection import read_window
 from warehouse.delta import commit_load, last_complete, live_files, live_shards
 from warehouse.storage import guard_storage
+from warehouse.streamed import STREAM_BOOKS, compare, obsolete, streamed_table
 from warehouse.swap import candidate_path, remove_candidate, swap
 from warehouse.window import VIEWS, WindowMeta, add_results, build_window, stamp_window
 
 LOG = logging.getLogger("vnsight.warehouse")
-_SHOWN = (*VIEWS.values(), "ledger/ledger", *(f"staged/{source}" for source in SOURCES))
+_SHOWN = (
+    *VIEWS.values(), "ledger/ledger", "ledger/agreement", *(f"staged/{source}" for source in SOURCES),
+    *(streamed_table(mart) for mart in MARTS),
+)  # fmt: skip
 
 
 def window_files(ws: Workspace, files: LoadFiles, base: CompleteLoad) -> dict[str, list[str]]:
     """Table -> the files a window shows: those of the last complete load with the new ones put in.
 
-    In a rebuild of past knowledge the marts are the rebuilt ones alone; ledger and sources stay those of the load.
+    In a rebuild of past knowledge the marts are the rebuilt ones alone, without the stream; ledger and sources stay those of the load.
     """
     shown: dict[str, list[str]] = {}
     for table in _SHOWN:
         version = base.versions.get(table)
-        if table.startswith("ledger/"):
-            shown[table] = [*live_files(ws, table, version), *files.appended.get(table, ())]
+        if table.startswith("streamed/") and files.known_by_us is not None:
+            shown[table] = []
+        elif table.startswith(("ledger/", "streamed/")):
+            dropped = set(files.dropped.get(table, ()))
+            shown[table] = [*(f for f in live_files(ws, table, version) if f not in dropped), *files.appended.get(table, ())]
         elif files.known_by_us is not None and table.startswith("marts/"):
             shown[table] = list(files.replaced.get(table, {}).values())
         else:
@@ -57,6 +65,34 @@ def candidate(ws: Workspace, files: LoadFiles, base: CompleteLoad, path: Path | 
     meta = WindowMeta(files.load, base.versions, files.known_by_us)
     build_window(ws, path, window_files(ws, files, base), meta)
     return path
+
+
+def reconcile(ws: Workspace, files: LoadFiles, base: CompleteLoad) -> tuple[list[dict[str, Any]], dict[str, tuple[str, ...]]]:
+    """Compare a nightly load that is not committed with what was streamed: the agreement, and the streamed files it makes needless.
+
+    When no streamed row is shown any more, receipts and refused rows of the stream go too: the nightly ledger has them.
+    """
+    batch, streamed = _sides(ws, files, base)
+    if not any(streamed.values()):
+        return [], {}
+    needless = obsolete(ws.home, batch, streamed)
+    if all(set(streamed[m]) <= set(needless.get(streamed_table(m), ())) for m in MARTS):
+        books = {table: tuple(live_files(ws, table, base.versions.get(table))) for table in STREAM_BOOKS}
+        needless |= {table: found for table, found in books.items() if found}
+    return compare(ws.home, batch, streamed), needless
+
+
+def superseded(ws: Workspace, files: LoadFiles, base: CompleteLoad) -> dict[str, tuple[str, ...]]:
+    """Streamed files of earlier commits of which a new commit leaves nothing to be shown: table -> files."""
+    new = {path for paths in files.appended.values() for path in paths}
+    found = {table: tuple(f for f in paths if f not in new) for table, paths in obsolete(ws.home, *_sides(ws, files, base)).items()}
+    return {table: paths for table, paths in found.items() if paths}
+
+
+def _sides(ws: Workspace, files: LoadFiles, base: CompleteLoad) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Mart -> files of the batch, and of the stream, as they would be after the load."""
+    after = window_files(ws, files, base)
+    return {m: after[f"marts/{m}"] for m in MARTS}, {m: after[streamed_table(m)] for m in MARTS}
 
 
 def discard(path: Path) -> None:

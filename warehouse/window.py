@@ -13,11 +13,12 @@ from pathlib import Path
 import duckdb
 
 from quality.results import CheckResult
-from schemas.contract import SOURCES, Contract, load_contract
+from schemas.contract import MARTS, SOURCES, Contract, load_contract
 from schemas.instrument import load_instruments
 from schemas.workspace import Workspace
 from warehouse.columns import MartColumn, comments, create_table, mart_columns, parquet_source, select_columns
 from warehouse.connection import quote, write_window
+from warehouse.streamed import newer, shown, streamed_table
 from warehouse.swap import remove_candidate
 
 VIEWS = {  # what can be large stays in Parquet and is only referred to
@@ -45,9 +46,11 @@ def build_window(ws: Workspace, path: Path, files: Mapping[str, Sequence[str]], 
     """
     remove_candidate(path)
     with write_window(path, f"build of {path.name}") as connection:
+        _create_streamed(connection, ws, files)
         for name, table in VIEWS.items():
-            _create_view(connection, ws, name, files.get(table, ()))
-        _create_ledger(connection, ws, files.get("ledger/ledger", ()))
+            _create_view(connection, ws, name, files.get(table, ()), files.get(streamed_table(name), ()))
+        _create_ledger(connection, ws, "ledger", files.get("ledger/ledger", ()), "load, source, file, bin")
+        _create_ledger(connection, ws, "stream_agreement", files.get("ledger/agreement", ()), "load, mart")
         for name in ("wilson",):
             connection.execute(_sql("functions", f"{name}.sql"))
         for name in ("instruments", "freshness", "quality_results", "vnsight_meta"):
@@ -92,17 +95,28 @@ def _execute_all(connection: duckdb.DuckDBPyConnection, statements: Iterator[str
     connection.execute(";\n".join(statements))
 
 
-def _create_view(connection: duckdb.DuckDBPyConnection, ws: Workspace, name: str, files: Sequence[str]) -> None:
+def _create_streamed(connection: duckdb.DuckDBPyConnection, ws: Workspace, files: Mapping[str, Sequence[str]]) -> None:
+    """The patients whose rows come from the stream, because it knows more of them than the last nightly run."""
+    batch = {m: files.get(f"marts/{m}", ()) for m in MARTS}
+    contract, columns = _described(ws, "streamed")
+    connection.execute(create_table("streamed", columns))
+    connection.execute(f"insert into streamed by name {newer(ws.home, batch, {m: files.get(streamed_table(m), ()) for m in MARTS})}")
+    _execute_all(connection, comments("table", "streamed", contract, columns))
+
+
+def _create_view(
+    connection: duckdb.DuckDBPyConnection, ws: Workspace, name: str, files: Sequence[str], streamed: Sequence[str]
+) -> None:
     contract, columns = _described(ws, name)
-    connection.execute(f"create view {name} as {select_columns(columns, ws.home, files)}")
+    connection.execute(f"create view {name} as {shown(columns, ws.home, files, streamed)}")
     _execute_all(connection, comments("view", name, contract, columns))
 
 
-def _create_ledger(connection: duckdb.DuckDBPyConnection, ws: Workspace, files: Sequence[str]) -> None:
-    contract, columns = _described(ws, "ledger")
-    connection.execute(create_table("ledger", columns))
-    connection.execute(f"insert into ledger by name {select_columns(columns, ws.home, files)} order by load, source, file, bin")
-    _execute_all(connection, comments("table", "ledger", contract, columns))
+def _create_ledger(connection: duckdb.DuckDBPyConnection, ws: Workspace, name: str, files: Sequence[str], order: str) -> None:
+    contract, columns = _described(ws, name)
+    connection.execute(create_table(name, columns))
+    connection.execute(f"insert into {name} by name {select_columns(columns, ws.home, files)} order by {order}")
+    _execute_all(connection, comments("table", name, contract, columns))
 
 
 def _create_sql_mart(connection: duckdb.DuckDBPyConnection, ws: Workspace, name: str) -> None:

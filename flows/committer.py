@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one committer of a streaming pipeline: updates that workers left in the workspace become a load, are audited and published.
+
+A commit is a load like any other: the same Delta commit with the ledger last, the same audit and gate, the same rename. Updates are
+removed once their load is complete; a crash in between commits them again under the next number, where they change nothing, because
+of every patient only the newest snapshot is shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+
+from flows.plan import pass_plan_on
+from flows.steps import Candidate, Outcome, Progress, audit_candidate, publish_or_hold
+from pipelines.load import StagedLoad
+from pipelines.secret import read_secret
+from pipelines.spill import write_part
+from pipelines.updates import drop_updates, merge_updates, waiting_updates
+from schemas.load import LoadFiles
+from schemas.milestones import milestone
+from schemas.workspace import Workspace
+from warehouse import publish as shop
+
+MOST = 500  # updates in one commit: memory stays bounded after a long pause
+
+
+def commit_updates(ws: Workspace, progress: Progress) -> Outcome | None:
+    """Commit what waits, at most `MOST` updates; None when nothing does. To be called by the holder of the workspace's lock.
+
+    A commit that the audit holds back leaves its updates where they are.
+    """
+    waiting = waiting_updates(ws.home)[:MOST]
+    if not waiting:
+        return None
+    base = shop.refresh(ws)
+    read_secret(ws)  # a workspace without one would have been streamed into by mistake
+    load = base.load + 1
+    pass_plan_on(ws, load)
+    merged = merge_updates(waiting)
+    milestone("stream:merged")
+    appended = {
+        f"streamed/{name}": (_part(ws, frame, name, load),) for name, frame in merged.tables.items() if frame.height
+    }  # fmt: skip
+    files = LoadFiles(load, appended=appended)
+    staged = StagedLoad(replace(files, dropped=shop.superseded(ws, files, base)), None, ())
+    progress("candidate", 0, 1)
+    candidate = Candidate(base, staged, shop.candidate(ws, staged.files, base))
+    outcome = publish_or_hold(ws, candidate, audit_candidate(ws, candidate))
+    milestone("stream:committed")
+    if outcome.state != "held":
+        drop_updates(merged.taken)
+    return outcome
+
+
+def _part(ws: Workspace, frame: pl.DataFrame, name: str, load: int) -> str:
+    return write_part(frame.with_columns(_load=pl.lit(load, dtype=pl.Int64)), ws.home, f"streamed/{name}/_load={load}")
