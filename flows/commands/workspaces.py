@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from flows.commands.live import LiveOptions, replay
 from flows.terminal import OUT, print_table, watch
 from schemas.errors import UsageError
 from schemas.workspace import Workspace, open_workspace
@@ -44,7 +45,7 @@ charge_convention = "on_only"
 
 def make_workspace(home: Path, shards: int = 16, secret: str | None = None) -> Workspace:
     """Create folder, settings, secret and inbox; what is there already stays."""
-    from flows.secret import create_secret
+    from pipelines.secret import create_secret
     from schemas.contract import SOURCES
 
     home.mkdir(parents=True, exist_ok=True)
@@ -92,11 +93,12 @@ Token = Annotated[str, Parameter(env_var="VNSIGHT_CLOUD_TOKEN")]
 
 def simulate(  # noqa: PLR0913 - options of a command line
     home: Path, *, patients: int = 1000, days: int = 365, seed: int = 1, format: Literal["mixed", "ndjson", "parquet"] | None = None,
-    faults: bool = True, serve: bool = False, port: int = 8765, token: Token = "simulated",
-) -> None:  # fmt: skip
+    faults: bool = True, serve: bool = False, port: int = 8765, token: Token = "simulated", how: LiveOptions | None = None,
+) -> int:  # fmt: skip
     """Simulate a population with known truth and labelled faults: HOME/inbox is what a run pulls, HOME/truth what is true.
 
-    Examples: vnsight simulate study --patients 2000 --days 365 --seed 1; vnsight simulate study --serve
+    Examples: vnsight simulate study --patients 2000 --days 365 --seed 1; vnsight simulate study --serve;
+    vnsight simulate study --live --speed 1000 --kafka 127.0.0.1:9092
 
     Parameters
     ----------
@@ -119,7 +121,9 @@ def simulate(  # noqa: PLR0913 - options of a command line
     token
         Bearer token that the API asks for.
     """
-    if not (serve and (home / "truth").exists()):
+    how = how or LiveOptions()
+    how.check(serve)
+    if not ((serve or how.live) and (home / "truth").exists()):
         began = time.monotonic()
         form = format or ("mixed" if patients <= 20_000 else "parquet")
         done = _simulate(home, patients, days, seed, form, faults)
@@ -127,9 +131,11 @@ def simulate(  # noqa: PLR0913 - options of a command line
         OUT.print(f"{done.patients:,} patients, {done.days} days, made in {seconds:.0f} s")
         OUT.print(f"{rows:,} rows in {done.files} files, {faulty:,} labelled faults")
         print_table("", ("source", "rows"), sorted(done.rows.items()))
-        OUT.print(f"Next: vnsight run --home {home}")
+        if not how.live:
+            OUT.print(f"Next: vnsight run --home {home}")
     if serve:
         _serve(home, port, token)
+    return replay(home, seed, how) if how.live else 0
 
 
 def _serve(home: Path, port: int, token: str) -> None:

@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Any, Final
 from schemas.contract import SOURCES
 from schemas.envelope import END, PREFIX, topic_of
 from schemas.errors import UsageError, VNSightError
-from simulator.live.pace import Pace, Progress, Sent
+from simulator.live.pace import Pace, Progress, Sent, stopped_by_ctrl_c
 from simulator.live.replay import Message, partition_of
 
 if TYPE_CHECKING:
     from confluent_kafka import Producer
+    from confluent_kafka.admin import AdminClient
 
 _ANSWER_S: Final = 10.0  # how long a broker may take to answer
 _SETTINGS: Final = {
     "enable.idempotence": True,  # a retry inside the client must not add a copy that the replay does not know of
     "compression.type": "lz4", "linger.ms": 20, "queue.buffering.max.kbytes": 65_536, "log_level": 2,
+    "message.timeout.ms": 60_000,
 }  # fmt: skip
 
 
-class _Road:
+class _Line:
     """A producer, the partitions of its topics, and the first thing that could not be delivered."""
 
     def __init__(self, producer: Producer, partitions: dict[str, int]) -> None:
@@ -44,15 +46,10 @@ class _Road:
                     message.topic, message.value, message.key, partition, on_delivery=self._delivered,
                     timestamp=message.timestamp_ms, headers=headers,
                 )  # fmt: skip
+                self.producer.poll(0)
                 return
             except BufferError:
                 self.producer.poll(0.1)
-
-    def wait(self, pace: Pace, at_ms: int) -> None:
-        self.producer.poll(0)
-        while (left := pace.seconds_until(at_ms)) > 0:
-            self.producer.poll(min(left, 0.2))
-            pace.tell()
 
     def end(self, at_ms: int) -> None:
         for topic, count in self.partitions.items():
@@ -68,30 +65,47 @@ def create_topics(servers: str, partitions: int, prefix: str = PREFIX) -> list[s
     """Create the topics of all sources that are missing, kept forever; return their names.
 
     Messages carry timestamps of the past: under a broker's usual retention of seven days they would be deleted within minutes.
-    `UsageError` when no broker answers.
+    `UsageError` when no broker answers, or a topic that exists would lose messages.
     """
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient, NewTopic
 
     if partitions < 1:
         raise UsageError("partitions: a topic has at least 1")
-    admin = AdminClient({"bootstrap.servers": servers, "log_level": 2})
+    admin, wanted = AdminClient({"bootstrap.servers": servers, "log_level": 2}), [topic_of(s, prefix) for s in SOURCES]
     try:
         there = admin.list_topics(timeout=_ANSWER_S).topics
     except KafkaException as error:
-        raise UsageError(f"no Kafka broker answers at {servers} ({error.args[0].str()}); start one, or correct the address") from error
-    missing = [t for t in (topic_of(s, prefix) for s in SOURCES) if t not in there]
-    if missing:
-        made = admin.create_topics([NewTopic(t, num_partitions=partitions, config={"retention.ms": "-1"}) for t in missing])
-        for topic, result in made.items():
-            try:
-                result.result(_ANSWER_S)
-            except (KafkaException, TimeoutError) as error:
-                raise VNSightError(f"Kafka did not create topic {topic}: {error}") from error
-    return missing
+        raise _no_broker(servers, error) from error
+    missing = [NewTopic(t, num_partitions=partitions, config={"retention.ms": "-1"}) for t in wanted if t not in there]
+    try:
+        _check_retention(admin, [t for t in wanted if t in there])
+        for result in admin.create_topics(missing).values() if missing else ():
+            result.result(_ANSWER_S)
+    except (KafkaException, TimeoutError) as error:
+        raise VNSightError(f"Kafka at {servers} did not make or describe the topics {prefix}...: {error}") from error
+    return [t.topic for t in missing]
 
 
-def _open(servers: str, prefix: str) -> _Road:
+def _no_broker(servers: str, error: Exception) -> UsageError:
+    return UsageError(f"no Kafka broker answers at {servers} ({error.args[0].str()}); start one, or correct the address")
+
+
+def _check_retention(admin: AdminClient, topics: list[str]) -> None:
+    from confluent_kafka.admin import ConfigResource
+
+    asked = [ConfigResource(ConfigResource.Type.TOPIC, t) for t in topics]
+    for topic, result in admin.describe_configs(asked).items() if asked else ():
+        config = {name: entry.value for name, entry in result.result(_ANSWER_S).items()}
+        by_age = config["retention.ms"] != "-1" and config["message.timestamp.type"] == "CreateTime"
+        if by_age or config["cleanup.policy"] != "delete":
+            raise UsageError(
+                f"topic {topic.name} would lose messages of the past (retention.ms={config['retention.ms']}, "
+                f"cleanup.policy={config['cleanup.policy']}); set retention.ms=-1 and cleanup.policy=delete, or remove the topic"
+            )
+
+
+def _open(servers: str, prefix: str) -> _Line:
     from confluent_kafka import KafkaException, Producer
 
     producer = Producer({"bootstrap.servers": servers, **_SETTINGS})
@@ -100,20 +114,20 @@ def _open(servers: str, prefix: str) -> _Road:
         try:
             found = producer.list_topics(topic, timeout=_ANSWER_S).topics[topic]
         except KafkaException as error:
-            raise UsageError(f"no Kafka broker answers at {servers} ({error.args[0].str()}); start one, or correct the address") from error
+            raise _no_broker(servers, error) from error
         if found.error is not None or not found.partitions:
             raise VNSightError(f"topic {topic} cannot be written: {found.error or 'it has no partition'}")
         counts[topic] = len(found.partitions)
-    return _Road(producer, counts)
+    return _Line(producer, counts)
 
 
-def _finish(road: _Road, sent: Sent) -> None:
+def _finish(line: _Line, sent: Sent) -> None:
     """Wait for the messages under way; those of a broker that is gone do not count as sent."""
-    left = road.producer.flush(_ANSWER_S if sent.stopped else 60.0)
-    road.check()
+    left = line.producer.flush(_ANSWER_S if sent.stopped else 60.0)
+    line.check()
     if left and not sent.stopped:
         raise VNSightError(f"Kafka did not confirm the last {left} messages within a minute; is the broker still there?")
-    sent.messages -= left
+    sent.unconfirmed = left
 
 
 def send(
@@ -129,17 +143,17 @@ def send(
     pace = Pace(speed, progress)
     if partitions is not None:
         create_topics(servers, partitions, prefix)
-    road = _open(servers, prefix)
-    try:
+    line = _open(servers, prefix)
+    with stopped_by_ctrl_c(pace.sent):
         for message in messages:
-            road.wait(pace, message.sent_ms)
-            road.produce(message)
+            pace.wait(message.sent_ms, line.producer.poll)
+            if pace.sent.stopped:
+                break
+            line.produce(message)
             pace.sent.add(message)
             pace.tell()
-        if end:
-            road.end(pace.sent.through_ms)
-    except KeyboardInterrupt:
-        pace.sent.stopped = True
-    _finish(road, pace.sent)
+        if end and not pace.sent.stopped:
+            line.end(pace.sent.through_ms)
+        _finish(line, pace.sent)
     pace.tell(last=True)
     return pace.sent

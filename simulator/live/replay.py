@@ -73,9 +73,9 @@ def _milliseconds(us: int) -> int:
 
 
 class Replay:
-    """What is to be sent, counted and in order; iterate for the messages. Close the spool when done.
+    """What is to be sent, counted and in order; iterate for the messages while the spool is open.
 
-    `departures` counts uploads on the road, copies included; an Arrow upload with unreadable records leaves as two messages.
+    `rows` counts the records of all messages, copies included; an upload whose records Arrow cannot all hold leaves as two messages.
     """
 
     def __init__(self, spool: Spool, options: Options) -> None:
@@ -85,9 +85,7 @@ class Replay:
         ready, held = hold_offline(options.road, outages, spool.at_us, spool.key, len(spool.keys))
         self.uploads: Uploads = pack(spool, ready, held, options.batch)
         self.departures: Departures = depart(options.road, journeys, self.uploads.ready_us)
-
-    def __len__(self) -> int:
-        return len(self.departures.message)
+        self.rows = int(np.diff(self.uploads.first)[self.departures.message].sum())
 
     def __iter__(self) -> Iterator[Message]:
         for message, sent_us, copy in zip(*self.departures, strict=True):
