@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,7 @@ class RouteDeviceFacts(beam.DoFn):  # type: ignore[misc]
     FACTS = BagStateSpec("facts", BytesCoder())
     DEVICES = ReadModifyWriteStateSpec("devices", BytesCoder())
     NEWS = ReadModifyWriteStateSpec("news", BytesCoder())
+    COPIES = ReadModifyWriteStateSpec("copies", BytesCoder())
     TIDY = TimerSpec("tidy", TimeDomain.WATERMARK)
 
     def __init__(self, options: StreamOptions) -> None:
@@ -117,18 +118,22 @@ class RouteDeviceFacts(beam.DoFn):  # type: ignore[misc]
         facts: Any = beam.DoFn.StateParam(FACTS),  # noqa: B008 - Beam reads these defaults
         devices: Any = beam.DoFn.StateParam(DEVICES),  # noqa: B008
         news: Any = beam.DoFn.StateParam(NEWS),  # noqa: B008
+        copies: Any = beam.DoFn.StateParam(COPIES),  # noqa: B008
         tidy: Any = beam.DoFn.TimerParam(TIDY),  # noqa: B008
     ) -> Iterator[Any]:
         """Blocks for the cells."""
         key, data = element
         block, cells, known = unpack(data), self.options.cells.cells, devices.read()
+        news.write(b"1")
+        due = _due(block, self.options.settle_s)
+        tidy.set(Timestamp.of(due), dynamic_timer_tag=str(due))
         if block.source == "devices":
-            rows, out = route_devices(block, _rows(known), [unpack(b) for b in facts.read()], cells)
+            before = _rows(known)
+            rows, out = route_devices(block, before, [unpack(b) for b in facts.read()], cells)
             devices.write(pack(Block("devices", block.time_ms, rows)))
+            _add_copies(copies, {"devices": before.height + block.facts.height - rows.height})
         else:
             facts.add(data)
-            news.write(b"1")
-            tidy.set(Timestamp.of(_due(block, self.options.settle_s)), dynamic_timer_tag=str(_due(block, self.options.settle_s)))
             out = list(send(block.facts, block.source, block.time_ms, self._owners(key, known), cells))
         for cell, part in out:
             yield cell, pack(part)
@@ -146,28 +151,48 @@ class RouteDeviceFacts(beam.DoFn):  # type: ignore[misc]
         facts: Any = beam.DoFn.StateParam(FACTS),  # noqa: B008
         devices: Any = beam.DoFn.StateParam(DEVICES),  # noqa: B008
         news: Any = beam.DoFn.StateParam(NEWS),  # noqa: B008
+        copies: Any = beam.DoFn.StateParam(COPIES),  # noqa: B008
     ) -> Iterator[Any]:
         """Say how many device facts are here and how many wait for an owner; keep the state small."""
         if not news.read():
             return
         news.clear()
-        blocks = [unpack(b) for b in facts.read()]
-        owners = self._owners(key, devices.read())
-        counts: dict[str, list[int]] = {}
-        for block in blocks:
-            waiting = block.facts.join(owners, on="device_key", how="anti").height
-            counted = counts.setdefault(block.source, [0, 0])
-            counted[0] += block.facts.height
-            counted[1] += waiting
-        rows = [("router", key, source, n, waiting) for source, (n, waiting) in sorted(counts.items())]
-        yield beam.pvalue.TaggedOutput("updates", ("held", pl.DataFrame(rows, schema=HELD, orient="row")))
-        if len(blocks) > self.options.most_blocks:
-            facts.clear()
-            for block in compact(blocks):
-                facts.add(pack(block))
+        known = devices.read()
+        held = _compacted(facts, copies, self.options.most_blocks) | {"devices": _rows(known)}
+        yield beam.pvalue.TaggedOutput("updates", ("held", _held("router", key, held, copies, self._owners(key, known))))
 
 
-HELD = {"step": pl.String(), "key": pl.Int64(), "source": pl.String(), "rows": pl.Int64(), "waiting": pl.Int64()}
+HELD = {"step": pl.String(), "key": pl.Int64(), "source": pl.String(), "rows": pl.Int64(), "copies": pl.Int64(), "waiting": pl.Int64()}
+
+
+def _held(step: str, key: int, facts: Mapping[str, pl.DataFrame], copies: Any, owners: pl.DataFrame | None = None) -> pl.DataFrame:
+    """What a key holds, by source: distinct facts, copies of them that came, and facts of devices nobody owns yet."""
+    twice = json.loads(copies.read() or b"{}")
+    rows = [
+        (step, key, source, f.height, twice.get(source, 0), 0 if owners is None else f.join(owners, on="device_key", how="anti").height)
+        for source, f in facts.items()
+        if f.height
+    ]
+    return pl.DataFrame(rows, schema=HELD, orient="row")
+
+
+def _add_copies(copies: Any, more: Mapping[str, int]) -> None:
+    known = json.loads(copies.read() or b"{}")
+    copies.write(json.dumps({s: known.get(s, 0) + more.get(s, 0) for s in {*known, *more}}).encode())
+
+
+def _compacted(facts: Any, copies: Any, most_blocks: int) -> dict[str, pl.DataFrame]:
+    """The distinct facts of a key by source; many blocks, or blocks with copies, are written back as one per source."""
+    blocks = [unpack(b) for b in facts.read()]
+    few = compact(blocks)
+    held = {b.source: b.facts for b in few}
+    more = {s: sum(b.facts.height for b in blocks if b.source == s) - f.height for s, f in held.items()}
+    if len(blocks) > most_blocks or any(more.values()):
+        facts.clear()
+        for block in few:
+            facts.add(pack(block))
+        _add_copies(copies, more)
+    return held
 
 
 def _rows(known: bytes | None) -> pl.DataFrame:
@@ -180,6 +205,7 @@ class JoinDoseToOutcomes(beam.DoFn):  # type: ignore[misc]
     FACTS = BagStateSpec("facts", BytesCoder())
     TOLD = ReadModifyWriteStateSpec("told", BytesCoder())
     NEWS = ReadModifyWriteStateSpec("news", BytesCoder())
+    COPIES = ReadModifyWriteStateSpec("copies", BytesCoder())
     LOOK = TimerSpec("look", TimeDomain.WATERMARK)
 
     def __init__(self, options: StreamOptions) -> None:
@@ -206,21 +232,20 @@ class JoinDoseToOutcomes(beam.DoFn):  # type: ignore[misc]
         facts: Any = beam.DoFn.StateParam(FACTS),  # noqa: B008
         told: Any = beam.DoFn.StateParam(TOLD),  # noqa: B008
         news: Any = beam.DoFn.StateParam(NEWS),  # noqa: B008
+        copies: Any = beam.DoFn.StateParam(COPIES),  # noqa: B008
     ) -> Iterator[Any]:
         """Tell every patient of whom more is known than was told; a timer that finds no news is silent."""
         if not news.read():
             return
         news.clear()
-        blocks = [unpack(b) for b in facts.read()]
+        held = _compacted(facts, copies, self.options.most_blocks)
         before = {int(k): v for k, v in json.loads(told.read() or b"{}").items()}
-        snapshot = evaluate(blocks, before, key, self.options.cells)
+        snapshot = evaluate([Block(source, 0, frame) for source, frame in held.items()], before, key, self.options.cells)
         if snapshot is not None:
             told.write(json.dumps(before | dict(snapshot.versions)).encode())
             yield from snapshot.marts.items()
-        if len(blocks) > self.options.most_blocks:
-            facts.clear()
-            for block in compact(blocks):
-                facts.add(pack(block))
+        own = {s: f for s, f in held.items() if s not in (*DEVICE_SOURCES, "devices")}  # the others are counted where they are routed
+        yield "held", _held("cell", key, own, copies)
 
 
 class WriteUpdates(beam.DoFn):  # type: ignore[misc]
