@@ -9,7 +9,7 @@ STAMP := $(VENV)/.made-from-lock
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cluster check bench
+.PHONY: help setup demo test test-cluster check bench flink flink-down
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,3 +45,9 @@ check: $(STAMP)  ## linter and strict types
 bench: $(STAMP)  ## measure against what one would pick instead (see bench/)
 	$(BIN)/python -m bench.join
 	$(BIN)/python -m bench.validation
+
+flink: $(STAMP)  ## start Kafka and Flink on this machine (in ./.flink), without Docker
+	$(BIN)/vnsight cluster up
+
+flink-down: $(STAMP)  ## stop them
+	$(BIN)/vnsight cluster down

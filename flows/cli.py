@@ -15,7 +15,7 @@ from tempfile import gettempdir
 
 import cyclopts
 
-from flows.commands import answers, files, opened, runs, workspaces
+from flows.commands import answers, cluster, files, opened, runs, stream, workspaces
 from flows.terminal import ERR
 from schemas.errors import VNSightError
 
@@ -28,9 +28,10 @@ app = cyclopts.App(
 )  # fmt: skip
 for command in (
     workspaces.demo, workspaces.init, workspaces.simulate, runs.run, runs.status, runs.refresh, answers.sql, answers.hash, answers.trace,
-    answers.keys, files.score, files.dose,
+    answers.keys, files.score, files.dose, stream.stream,
 ):  # fmt: skip
     app.command(command)
+app.command(cluster.cluster)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -24,7 +24,7 @@ MAY_SEE = {
 }
 # engine -> the only rooms that may import it
 ENGINES = {
-    "apache_beam": {"pipelines.launch", "pipelines.transforms"},
+    "apache_beam": {"pipelines.launch", "pipelines.transforms", "flows.cluster.worker_pool"},  # the last starts Beam's own workers
     "prefect": {"flows"},
     "great_expectations": {"quality"},
     "duckdb": {"warehouse", "quality.duckdb_engine"},

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`vnsight cluster up | down | status`: Kafka and Flink on this machine, for streams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+
+from flows.cluster import NAMES, Cluster, Ports
+from flows.cluster.jars import SETS
+from flows.terminal import ERR, OUT, print_table, watch
+
+Which = Annotated[str, cyclopts.Parameter(name="--set")]
+
+cluster = cyclopts.App(name="cluster", help="Start, stop and look at Kafka, Flink, Beam's job server and Python workers on this machine.")
+
+
+@cluster.command
+def up(*, folder: Path = Path(".flink"), which: Which = SETS[0], port: Ports | None = None) -> int:
+    """Start what does not run and wait until all is ready.
+
+    The first time 240 MB of jars are fetched with Maven. Jobs that ran when the cluster was stopped go on.
+
+    Parameters
+    ----------
+    folder
+        Where everything of the cluster is kept.
+    which
+        Versions of Flink and of Beam's runner that belong together: beam-2.70 or beam-2.62.
+    port
+        A port per service, all on 127.0.0.1; those of the last start by default.
+    """
+    here = Cluster(folder, port)
+    running = [m.name for m in here.status() if m.up]
+    if running:
+        OUT.print(f"running already: {', '.join(running)}")
+    with watch() as progress:
+        if len(running) < len(NAMES):
+            ERR.print("starting; logs are in " + str(here.folder / "log"), soft_wrap=True)
+        for name in here.start(which=which, progress=progress):
+            progress(name, 0, 1)
+        here.wait_ready(progress=progress)
+    OUT.print(f"ready: Kafka at {here.kafka}, Flink at {here.rest}, job server at 127.0.0.1:{here.ports.job}")
+    return 0
+
+
+@cluster.command
+def down(*, folder: Path = Path(".flink"), kill: bool = False, wipe: bool = False) -> int:
+    """Stop everything that runs, by process id.
+
+    Parameters
+    ----------
+    folder
+        The folder of the cluster.
+    kill
+        Do not ask first (SIGKILL instead of SIGTERM).
+    wipe
+        Then forget topics, jobs, checkpoints and logs; the jars stay.
+    """
+    here = Cluster(folder)
+    stopped = here.stop(kill=kill)
+    OUT.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing ran")
+    if wipe:
+        here.wipe()
+        OUT.print(f"wiped: {here.folder / 'data'}", soft_wrap=True)
+    return 0
+
+
+@cluster.command
+def status(*, folder: Path = Path(".flink")) -> int:
+    """Show each server with its process and port; exit code 1 unless all are up.
+
+    Parameters
+    ----------
+    folder
+        The folder of the cluster.
+    """
+    members = Cluster(folder).status()
+    rows = [(m.name, str(m.process.pid) if m.process and m.up else "", str(m.port), "up" if m.up else "down") for m in members]
+    print_table("", ("server", "pid", "port", "state"), rows)
+    return 0 if all(m.up for m in members) else 1
