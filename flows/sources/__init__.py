@@ -2,12 +2,13 @@
 """Connectors: list what is new, fetch it, land it; each can be cut off and resumed anywhere."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flows.sources.connector import Connector
 from flows.sources.device_cloud import declared_cloud
 from flows.sources.folder import declared_folder, inbox
+from flows.sources.kafka import declared_topics
 from schemas.contract import SOURCES
 from schemas.errors import UsageError
 from schemas.workspace import Workspace
@@ -15,7 +16,12 @@ from schemas.workspace import Workspace
 KEYS = {
     "folder": {"path", "pattern", "contract", "wide"},
     "device_cloud": {"url", "token_env", "token_file", "records", "page"},
+    "kafka": {"servers", "prefix", "sources", "max_messages", "config", "sasl_password_env", "sasl_password_file"},
 }
+
+_DECLARE: dict[str, Callable[[Mapping[str, Any], Workspace], Connector]] = {
+    "folder": declared_folder, "device_cloud": declared_cloud, "kafka": declared_topics,
+}  # fmt: skip
 
 
 def _declared(table: Mapping[str, Any], ws: Workspace) -> Connector:
@@ -32,7 +38,7 @@ def _declared(table: Mapping[str, Any], ws: Workspace) -> Connector:
     if unknown:
         raise UsageError(f"vnsight.toml, source {name}, {unknown[0]}: is not known; a {kind} has: {', '.join(sorted(KEYS[kind]))}")
     _check_wide(name, table.get("wide"))
-    return declared_folder(table, ws) if kind == "folder" else declared_cloud(table, ws)
+    return _DECLARE[kind](table, ws)
 
 
 def _check_wide(name: str, wide: Mapping[str, Any] | None) -> None:

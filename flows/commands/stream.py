@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`vnsight stream`: load what comes while it comes, epoch by epoch."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.live import Live
+from rich.table import Table
+
+from flows.commands import Home, find_workspace
+from flows.terminal import ERR, OUT, text_of
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from flows.stream.status import Status
+
+
+def stream(*, home: Home = None, epoch: float = 10.0, max_messages: int | None = None, until_idle: bool = False) -> int:
+    """Load what comes while it comes: every few seconds a run of pull, check, join, audit and publish over the patients it touches.
+
+    Ctrl-C or SIGTERM ends it after the epoch at work, a second one at once; either way the next stream goes on where this one stopped.
+
+    Example: vnsight stream --home study
+
+    Parameters
+    ----------
+    epoch
+        Seconds from the start of an epoch to the start of the next; while messages wait the next begins at once.
+    max_messages
+        Most messages an epoch takes; fewer while epochs last longer than that many seconds.
+    until_idle
+        End when a whole epoch brought nothing.
+    """
+    from flows.commands.runs import report
+    from flows.lock import only_stream
+    from flows.stream.epochs import Epochs, Options
+
+    if not 0.1 <= epoch <= 86_400:
+        raise UsageError(f"--epoch {epoch}: give seconds between 0.1 and 86400")
+    if max_messages is not None and max_messages < 1:
+        raise UsageError(f"--max-messages {max_messages}: give at least 1")
+    ws = find_workspace(home)
+    with only_stream(ws), _shown() as show, _asked_to_stop() as stop:
+        epochs = Epochs(ws, Options(epoch, max_messages, until_idle), show)
+        held = epochs.run(stop)
+    if held is not None:
+        report(ws, held)
+        return 3
+    said = epochs.status
+    if said.load:
+        OUT.print(f"stopped after epoch {said.epoch}; {ws.window} shows load {said.load}", soft_wrap=True)
+    else:
+        OUT.print(f"stopped after epoch {said.epoch}; nothing came, nothing is published yet", soft_wrap=True)
+    return 0
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; the second one interrupts."""
+    stop = threading.Event()
+
+    def ask(_signal: int, _frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        ERR.print("stopping after this epoch; once more to stop now")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Lines:
+    """A line for every epoch that brought rows, and for everything that is new to say."""
+
+    def __init__(self) -> None:
+        self.rows, self.said = 0, ""
+
+    def __call__(self, status: Status, ended: bool) -> None:
+        from flows.stream.status import one_line
+
+        if (ended and status.rows_total["read"] != self.rows) or (status.message and status.message != self.said):
+            ERR.print(f"{status.state}: {one_line(vars(status))}", soft_wrap=True)
+        self.rows, self.said = status.rows_total["read"], status.message
+
+
+class _Panel:
+    """A table that is drawn again with every change."""
+
+    def __init__(self, live: Live) -> None:
+        self.live = live
+
+    def __call__(self, status: Status, _ended: bool) -> None:
+        self.live.update(status_table(vars(status)), refresh=True)
+
+
+def status_table(said: dict[str, Any]) -> Table:
+    """A status as a table of two columns."""
+    table = Table(title=f"stream: {said['state']}", title_justify="left", box=SIMPLE_HEAD, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    lag = {topic: n for topic, n in said["lag_messages"].items() if n}
+    lines = {
+        "epoch": f"{said['epoch']}, load {said['load'] or 'none yet'}, by process {said['pid']}",
+        "rows, last": _counts(said["rows"]),
+        "rows, all": _counts(said["rows_total"]),
+        "late messages": text_of(said["late"]),
+        "waiting at the broker": f"{_counts(lag)} messages, newest read {said['lag_seconds']:,.0f} s old" if lag else "nothing",
+        "seconds": ", ".join(f"{step} {seconds:.1f}" for step, seconds in said["epoch_seconds"].items()),
+        "most messages of an epoch": text_of(said["bound"]),
+        "files waiting": text_of(said["waiting_files"]),
+        "": said["message"],
+    }
+    for name, text in lines.items():
+        if text:
+            table.add_row(name, text)
+    return table
+
+
+def _counts(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{n:,} {name}" for name, n in numbers.items() if n) or "none"
+
+
+@contextmanager
+def _shown() -> Iterator[Any]:
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    with Live(console=ERR, auto_refresh=False) as live:
+        yield _Panel(live)
