@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from schemas.errors import UsageError, VNSightError
 
@@ -109,9 +110,20 @@ def _copy(pom: Path, which: str, to: Path) -> None:
 
 def _compile(jars: Path, to: Path) -> None:
     javac = _require("javac", f"install a JDK, not only a Java runtime, of {_OLDEST_JAVA} or newer")
-    root = DEPLOY / "flink" / "java"
-    _call([javac, "-cp", f"{jars}/*", "-d", str(to), *(str(p) for p in _sources() if p.suffix == ".java")], "javac failed")
-    shutil.copytree(root / "META-INF", to / "META-INF")
+    grpc = f"grpc.{_vendored_grpc(jars)}."
+    with TemporaryDirectory() as drafts:
+        shutil.copytree(DEPLOY / "flink" / "java", drafts, dirs_exist_ok=True)
+        sources = sorted(Path(drafts).rglob("*.java"))
+        for source in sources:
+            source.write_text(re.sub(r"grpc\.v\d+p\d+p\d+\.", grpc, source.read_text(encoding="utf-8")), encoding="utf-8")
+        _call([javac, "-cp", f"{jars}/*", "-d", str(to), *map(str, sources)], "javac failed")
+        shutil.copytree(Path(drafts) / "META-INF", to / "META-INF")
+
+
+def _vendored_grpc(jars: Path) -> str:
+    """The package of Beam's own copy of gRPC, such as v1p69p0: it changes with Beam's version."""
+    jar = next(jars.glob("beam-vendor-grpc-*.jar"))
+    return "v" + jar.name.removeprefix("beam-vendor-grpc-").split("-")[0].replace("_", "p")
 
 
 def _call(command: list[str], failed: str) -> None:
