@@ -69,5 +69,20 @@ def drop_plan(ws: Workspace, load: int) -> None:
 def waiting_files(ws: Workspace, complete: int) -> list[Landed]:
     """Landed files that no complete load has taken, and those that were asked for again."""
     again = [Landed(**f) for f in json.loads(_again(ws).read_bytes())] if _again(ws).exists() else []
-    taken = {f for n in range(1, complete + 1) for f in read_plan(ws, n) or ()}
+    taken = _taken_by(ws, complete)
     return [f for f in (*landed_files(ws), *again) if f not in taken]
+
+
+# folder of plans -> last load that was looked at, files of all loads up to it
+_TAKEN: dict[str, tuple[int, set[Landed]]] = {}
+
+
+def _taken_by(ws: Workspace, complete: int) -> set[Landed]:
+    """Files of all loads up to a complete one. Their plans never change again, so each is read once per process."""
+    last, taken = _TAKEN.get(str(ws.loads), (0, set[Landed]()))
+    if last > complete:
+        last, taken = 0, set()
+    for n in range(last + 1, complete + 1):
+        taken.update(read_plan(ws, n) or ())
+    _TAKEN[str(ws.loads)] = complete, taken
+    return taken

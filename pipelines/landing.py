@@ -40,6 +40,10 @@ class Entry:
     stamp: Stamp
 
 
+# folder of a manifest -> name of an entry -> (inode, time of change), the entry; and all entries sorted
+_PARSED: dict[str, tuple[dict[str, tuple[tuple[int, int], Entry]], list[Entry]]] = {}
+
+
 def _folder(ws: Workspace) -> Path:
     return ws.landing / "manifest"
 
@@ -50,16 +54,32 @@ def _entry_path(ws: Workspace, landed: Landed) -> Path:
 
 
 def manifest(ws: Workspace) -> list[Entry]:
-    """All landed files with their stamps, sorted by source, file and hash."""
-    entries = []
+    """All landed files with their stamps, sorted by source, file and hash.
+
+    An entry is parsed once per process: it is only ever replaced whole, by a file with another inode or time.
+    """
+    before, entries = _PARSED.get(str(_folder(ws)), ({}, []))
+    seen: dict[str, tuple[tuple[int, int], Entry]] = {}
+    changed = False
     if _folder(ws).is_dir():
         with os.scandir(_folder(ws)) as found:
             for item in found:
                 if item.name.endswith(".json"):
-                    with open(item.path, "rb", buffering=0) as stream:  # 50,000 entries: a Path each would double the time
-                        raw = json.loads(stream.read())
-                    entries.append(Entry(Landed(**raw["landed"]), Stamp(**raw["stamp"])))
-    return sorted(entries, key=lambda e: (e.landed.source, e.landed.file, e.landed.sha256))
+                    stat = item.stat()
+                    looks, known = (stat.st_ino, stat.st_mtime_ns), before.get(item.name)
+                    if known is None or known[0] != looks:
+                        known, changed = (looks, _parse(item.path)), True
+                    seen[item.name] = known
+    if changed or len(seen) != len(before):
+        entries = sorted((entry for _, entry in seen.values()), key=lambda e: (e.landed.source, e.landed.file, e.landed.sha256))
+    _PARSED[str(_folder(ws))] = seen, entries
+    return list(entries)
+
+
+def _parse(path: str) -> Entry:
+    with open(path, "rb", buffering=0) as stream:  # 50,000 entries: a Path each would double the time
+        raw = json.loads(stream.read())
+    return Entry(Landed(**raw["landed"]), Stamp(**raw["stamp"]))
 
 
 def landed_files(ws: Workspace) -> list[Landed]:

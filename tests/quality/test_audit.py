@@ -133,6 +133,21 @@ def test_the_load_as_a_whole(ws, rows, expected):
     assert gate(result).action == ("hold" if critical else "flag" if expected else "publish")
 
 
+@pytest.mark.parametrize(
+    ("rows", "line", "action"),
+    [
+        (1, 5, "flag"),  # the one row of an epoch
+        (19, 5, "flag"),
+        (20, 5, "hold"),
+        (1, 0, "hold"),  # a whole file, which counts as one row
+    ],
+)
+def test_a_handful_of_refused_rows_holds_nothing_back(ws, rows, line, action):
+    ledger = [ledger_row(1, "f", 0, read=rows), ledger_row(1, "f", rows, bin="quarantined", read=rows)]
+    path = candidate(ws, load_files(ws, 1, {}, ledger, dispositions=[disposition(1, line)]), CompleteLoad(0, {}))
+    assert gate(AuditResult(1, load_checks(path, load_contracts(), 1))).action == action
+
+
 def check(severity, table="t", failed=1) -> CheckResult:
     return CheckResult(table, "r", severity, failed == 0, failed, 10, "why", "o", "c", ("a=1",), "from t")
 
