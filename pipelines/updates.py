@@ -9,6 +9,7 @@ the version of its patient (pipelines/core/versions.py), and of all snapshots of
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -67,6 +68,22 @@ def merge_updates(folders: Sequence[Path]) -> Merged:
             if mart in tables:
                 tables[mart] = tables[mart].join(newest, on=["patient_key", *order], how="semi", maintain_order="left")
     return Merged({name: frame.drop("_update") for name, frame in tables.items()}, tuple(folders))
+
+
+def positions(home: Path) -> dict[str, int]:
+    """`topic/partition` -> offset behind the last message whose receipt was committed; for the lag only, nothing goes on from here."""
+    path = home / "stream" / "positions.json"
+    return dict(json.loads(path.read_bytes())) if path.exists() else {}
+
+
+def note_positions(home: Path, receipts: pl.DataFrame) -> None:
+    """Move the positions on by committed receipts."""
+    ends = receipts.group_by(pl.concat_str("topic", pl.lit("/"), "partition").alias("place")).agg(pl.col("offset").max() + 1)
+    known = positions(home)
+    moved = known | {place: max(end, known.get(place, 0)) for place, end in ends.iter_rows()}
+    temporary = home / "stream" / ".positions.tmp"
+    temporary.write_text(json.dumps(moved), encoding="utf-8")
+    os.replace(temporary, home / "stream" / "positions.json")
 
 
 def drop_updates(folders: Sequence[Path]) -> None:

@@ -16,6 +16,7 @@ import duckdb
 
 from schemas.contract import MARTS, load_contract
 from warehouse.columns import MartColumn, parquet_source, select_columns
+from warehouse.delta import partition_value
 from warehouse.hash import row_text
 
 VERSIONS = "patient_versions"
@@ -67,8 +68,6 @@ def shown(columns: Sequence[MartColumn], home: Path, batch: Sequence[str], strea
 
 def obsolete(home: Path, batch: Files, streamed: Files) -> dict[str, tuple[str, ...]]:
     """Streamed mart files of which no row is shown any more: table -> files, to be dropped by the next commit."""
-    from warehouse.delta import partition_value
-
     connection = duckdb.connect()
     try:
         needed = {int(row[0]) for row in connection.execute(f"select distinct load from ({newer(home, batch, streamed)})").fetchall()}

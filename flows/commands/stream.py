@@ -8,7 +8,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.live import Live
@@ -20,9 +21,13 @@ from schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from flows.stream.status import Status
+    from schemas.workspace import Workspace
 
 
-def stream(*, home: Home = None, epoch: float = 10.0, max_messages: int | None = None, until_idle: bool = False) -> int:
+def stream(  # noqa: PLR0913 - options of a command line
+    *, home: Home = None, epoch: float = 10.0, max_messages: int | None = None, until_idle: bool = False,
+    engine: Literal["epochs", "flink"] = "epochs", cluster: Path = Path(".flink"), settle: float = 3600.0, idle: float | None = 60.0,
+) -> int:  # fmt: skip
     """Load what comes while it comes: every few seconds a run of pull, check, join, audit and publish over the patients it touches.
 
     Ctrl-C or SIGTERM ends it after the epoch at work, a second one at once; either way the next stream goes on where this one stopped.
@@ -37,6 +42,15 @@ def stream(*, home: Home = None, epoch: float = 10.0, max_messages: int | None =
         Most messages an epoch takes; fewer while epochs last longer than that many seconds.
     until_idle
         End when a whole epoch brought nothing.
+    engine
+        epochs: in this process, nothing to start. flink: a keyed streaming job on a cluster (vnsight cluster up), supervised from here;
+        an epoch is a commit then, and stopping drains the job with a savepoint.
+    cluster
+        With flink: the folder of the cluster.
+    settle
+        With flink: seconds of event time after which what came is looked at.
+    idle
+        With flink: seconds after which a silent partition holds the others up no more; a negative number: never (a replay of the past).
     """
     from flows.commands.runs import report
     from flows.lock import only_stream
@@ -47,6 +61,8 @@ def stream(*, home: Home = None, epoch: float = 10.0, max_messages: int | None =
     if max_messages is not None and max_messages < 1:
         raise UsageError(f"--max-messages {max_messages}: give at least 1")
     ws = find_workspace(home)
+    if engine == "flink":
+        return _on_flink(ws, cluster, epoch, settle, None if idle is None or idle < 0 else idle, until_idle)
     with only_stream(ws), _shown() as show, _asked_to_stop() as stop:
         epochs = Epochs(ws, Options(epoch, max_messages, until_idle), show)
         held = epochs.run(stop)
@@ -58,6 +74,28 @@ def stream(*, home: Home = None, epoch: float = 10.0, max_messages: int | None =
         OUT.print(f"stopped after epoch {said.epoch}; {ws.window} shows load {said.load}", soft_wrap=True)
     else:
         OUT.print(f"stopped after epoch {said.epoch}; nothing came, nothing is published yet", soft_wrap=True)
+    return 0
+
+
+def _on_flink(ws: Workspace, folder: Path, commit_s: float, settle_s: float, idle_s: float | None, until_idle: bool) -> int:
+    """Supervise the job of a workspace from this terminal."""
+    from flows.cluster import Cluster
+    from flows.commands.runs import report
+    from flows.engine.supervise import Options, Supervisor
+    from flows.lock import only_stream
+
+    here = Cluster(folder)
+    down = [m.name for m in here.status() if not m.up]
+    if down:
+        raise UsageError(f"the cluster in {folder} is not up ({', '.join(down)}); start it: vnsight cluster up --folder {folder}")
+    with only_stream(ws), _shown() as show, _asked_to_stop() as stop:
+        options = Options(commit_s=commit_s, settle_s=settle_s, idle_s=idle_s, until_idle=until_idle)
+        supervisor = Supervisor(ws, here, options, show)
+        held = supervisor.run(stop)
+    if held is not None:
+        report(ws, held)
+        return 3
+    OUT.print(f"{supervisor.status.message}; {ws.window} shows load {supervisor.status.load or 'none yet'}", soft_wrap=True)
     return 0
 
 

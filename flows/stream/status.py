@@ -19,6 +19,10 @@ Keys of the file, which is replaced whole by one rename at every change:
     epoch_seconds   step (pull, stage, audit, publish, all) -> seconds of the last epoch that brought any row
     waiting_files   landed files that no complete load has taken
     bound           most messages the next pull takes
+    engine          epochs, or flink; on Flink an epoch is a commit, and these are its own:
+    job_state       what Flink says of the job
+    watermark_ms    event time the slowest step has reached, UTC ms
+    checkpoint_bytes, checkpoint_age_s  state in the last checkpoint, and how long ago it was made
 """
 
 from __future__ import annotations
@@ -62,6 +66,11 @@ class Status:
     lag_seconds: float = 0.0
     epoch_seconds: dict[str, float] = field(default_factory=dict)
     waiting_files: int = 0
+    engine: str = "epochs"
+    job_state: str = ""
+    watermark_ms: int = 0
+    checkpoint_bytes: int = 0
+    checkpoint_age_s: float = 0.0
 
     def add_rows(self, bins: Mapping[str, int]) -> None:
         """Count the rows of an epoch."""

@@ -10,13 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.core.messages import SCHEMA
-from schemas.envelope import CONTENT_TYPE, END
-from schemas.envelope import SCHEMA as SCHEMA_HEADER
+from pipelines.kafka import DEFAULTS, FIXED, message_row
 from schemas.errors import VNSightError
-
-# What the offsets of a checkpoint rely on: nothing is committed at the broker, and an offset that is gone is an error, not a jump.
-FIXED: dict[str, Any] = {"group.id": "vnsight", "enable.auto.commit": False, "auto.offset.reset": "error"}
-DEFAULTS: dict[str, Any] = {"fetch.wait.max.ms": 50, "fetch.message.max.bytes": 80 << 20, "queued.max.messages.kbytes": 65536}
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,7 @@ class PartitionReader:
         from confluent_kafka import Consumer, TopicPartition
 
         self.name, self.partition, self.position = f"{topic}/{partition}", partition, position
-        self._consumer = Consumer({**DEFAULTS, **config, **FIXED})
+        self._consumer = Consumer({**DEFAULTS, **config, **FIXED, "enable.partition.eof": False})
         self._consumer.assign([TopicPartition(topic, partition, position)])
 
     def close(self) -> None:
@@ -56,29 +51,13 @@ class PartitionReader:
                 if message.error():
                     raise VNSightError(f"{self.name}, offset {self.position}: {message.error().str()}")
                 self.position = message.offset() + 1
-                row = _row(message, self.partition)
+                row = message_row(message)
                 if row is None:
                     ended = True
                     break
                 rows.append(row)
                 size += len(row["value"] or b"")
         return Read(len(rows), [r["timestamp_ms"] for r in rows], _ipc(rows) if rows else b"", self.position, ended)
-
-
-def _row(message: Any, partition: int) -> dict[str, Any] | None:
-    """A message as a row of `SCHEMA`; None for an END message."""
-    headers = {k.lower(): v for k, v in message.headers() or () if v is not None}
-    if END in headers:
-        return None
-    kind, timestamp = message.timestamp()
-    return {
-        "partition": partition, "offset": message.offset(), "timestamp_ms": timestamp, "appended": kind == 2, "key": message.key(),
-        "value": message.value(), "content_type": _text(headers.get(CONTENT_TYPE)), "schema": _text(headers.get(SCHEMA_HEADER)),
-    }  # fmt: skip
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "replace")
 
 
 def _ipc(rows: list[dict[str, Any]]) -> bytes:

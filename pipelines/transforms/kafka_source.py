@@ -12,11 +12,13 @@ An END message (schemas.envelope) moves a partition to the end of time, so that 
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -33,20 +35,33 @@ from pipelines.transforms.kafka_partition import PartitionReader, Read
 ENDLESS = 2**62
 REMEMBERED = 5  # timestamps of which the median moves the watermark
 AHEAD_MS = 300_000  # clocks of producers may be this much fast
-Partition = tuple[str, int]
+Partition = tuple[str, int]  # topic, number
+Place = tuple[str, int, int]  # topic, number, offset to begin at
 
 
 @dataclass(frozen=True)
 class KafkaOptions:
-    """How partitions are read; bundles are short because a checkpoint waits for their end."""
+    """How partitions are read; bundles are short because a checkpoint waits for their end.
 
-    config: Mapping[str, str | int | float | bool] = field(repr=False)  # librdkafka's, with bootstrap.servers
+    config: librdkafka's, with bootstrap.servers and without a password: it would travel in the graph. The worker finds it in the
+    environment variable `password_env` or in the file `password_file`.
+    """
+
+    config: Mapping[str, str | int | float | bool]
+    password_env: str | None = None
+    password_file: str | None = None
     lag_s: float = 0.0
     idle_s: float | None = 60.0
     max_messages: int = 2000
     max_bytes: int = 16 << 20
     bundle_s: float = 0.5
-    wait_s: float = 0.1
+    wait_s: float = 0.02
+    pause_s: float = 0.25  # after a partition had nothing
+
+    def connection(self) -> dict[str, str | int | float | bool]:
+        """The properties with the password, on the machine that connects."""
+        secret = os.environ.get(self.password_env or "") or (Path(self.password_file).read_text().strip() if self.password_file else "")
+        return {**self.config, "sasl.password": secret} if secret else dict(self.config)
 
 
 class _Tracker(OffsetRestrictionTracker):  # type: ignore[misc]
@@ -64,19 +79,19 @@ class _Tracker(OffsetRestrictionTracker):  # type: ignore[misc]
 
 
 class _Provider(RestrictionProvider):  # type: ignore[misc]
-    def initial_restriction(self, _element: Partition) -> OffsetRange:
-        return OffsetRange(0, ENDLESS)
+    def initial_restriction(self, element: Place) -> OffsetRange:
+        return OffsetRange(element[2], ENDLESS)
 
     def create_tracker(self, restriction: OffsetRange) -> _Tracker:
         return _Tracker(restriction)
 
-    def restriction_size(self, _element: Partition, restriction: OffsetRange) -> float:
+    def restriction_size(self, _element: Place, restriction: OffsetRange) -> float:
         return float(min(restriction.stop - restriction.start, 1000))
 
     def restriction_coder(self) -> coders.Coder:
         return coders.registry.get_coder(OffsetRange)
 
-    def truncate(self, _element: Partition, _restriction: OffsetRange) -> None:
+    def truncate(self, _element: Place, _restriction: OffsetRange) -> None:
         """Draining: what was read is finished, nothing more is begun."""
 
 
@@ -114,7 +129,7 @@ class EventClock:
 
 
 class ReadPartition(beam.DoFn):  # type: ignore[misc]
-    """(topic, partition) -> (topic, event time in ms, table of messages as IPC bytes), over and over."""
+    """(topic, partition, first offset) -> (topic, event time in ms, table of messages as IPC bytes), over and over."""
 
     def __init__(self, options: KafkaOptions) -> None:
         self.options = options
@@ -130,27 +145,28 @@ class ReadPartition(beam.DoFn):  # type: ignore[misc]
     @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(
         self,
-        element: Partition,
+        element: Place,
         tracker: Any = beam.DoFn.RestrictionParam(_Provider()),  # noqa: B008 - Beam reads these defaults
         watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),  # noqa: B008
     ) -> Iterator[TimestampedValue]:
         """Read for one bundle, then give the rest of the range back to the runner."""
-        topic, _ = element
-        clock = self._clock(element, watermark.current_watermark())
+        topic, number, _ = element
+        at = topic, number
+        clock = self._clock(at, watermark.current_watermark())
         deadline, position, heard = time.monotonic() + self.options.bundle_s, tracker.current_restriction().start, False
         while time.monotonic() < deadline:
-            read = self._read(element, position)
+            read = self._read(at, position)
             if not (read.messages or read.ended):
                 break
             heard, position = True, read.position
             if not tracker.try_claim(position - 1):
-                self._drop(element)  # the runner cut the range here: what was just read is read again by its rest
+                self._drop(at)  # the runner cut the range here: what was just read is read again by its rest
                 return
             before = clock.watermark_ms
             clock.hear(read.timestamps, time.time())
             if read.messages:
-                at = before if before is not None else min(read.timestamps)
-                yield TimestampedValue((topic, clock.high_ms or at, read.ipc), Timestamp.of(at / 1000))
+                earliest = before if before is not None else min(read.timestamps)
+                yield TimestampedValue((topic, clock.high_ms or earliest, read.ipc), Timestamp.of(earliest / 1000))
             if read.ended:
                 watermark.set_watermark(MAX_TIMESTAMP)
                 tracker.try_claim(ENDLESS)
@@ -158,13 +174,13 @@ class ReadPartition(beam.DoFn):  # type: ignore[misc]
         if not heard:
             clock.silent(time.time())
         self._advance(watermark, clock.watermark_ms)
-        tracker.defer_remainder(Duration.of(0 if heard else self.options.wait_s))
+        tracker.defer_remainder(Duration.of(0 if heard else self.options.pause_s))
 
     def _read(self, element: Partition, position: int) -> Read:
         reader = self.open.get(element)
         if reader is None or reader.position != position:
             self._drop(element)
-            reader = self.open[element] = PartitionReader(self.options.config, *element, position)
+            reader = self.open[element] = PartitionReader(self.options.connection(), *element, position)
         return reader.read(self.options.max_messages, self.options.max_bytes, self.options.wait_s)
 
     def _drop(self, element: Partition) -> None:
@@ -190,7 +206,7 @@ class ReadPartition(beam.DoFn):  # type: ignore[misc]
 class ReadKafka(beam.PTransform):  # type: ignore[misc]
     """All partitions of the topics, named when the pipeline starts; one that is added later is read after a restart."""
 
-    def __init__(self, partitions: list[Partition], options: KafkaOptions) -> None:
+    def __init__(self, partitions: list[Place], options: KafkaOptions) -> None:
         super().__init__()
         self.partitions, self.options = partitions, options
 
@@ -198,7 +214,7 @@ class ReadKafka(beam.PTransform):  # type: ignore[misc]
         """(topic, event time in ms, IPC bytes) of every bundle of messages."""
         return (
             begin
-            | "Partitions" >> beam.Create(self.partitions).with_output_types(tuple[str, int])
+            | "Partitions" >> beam.Create(self.partitions).with_output_types(tuple[str, int, int])
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(ReadPartition(self.options)).with_output_types(tuple[str, int, bytes])
         )

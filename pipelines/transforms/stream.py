@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from pipelines.core.canonical import owners_of
 from pipelines.core.cells import DEVICE_SOURCES, CellOptions, compact, evaluate, route_devices, send, split
 from pipelines.messages import read_messages
 from pipelines.secret import read_secret
+from pipelines.stage import read_facts
 from pipelines.updates import write_update
 from schemas.contract import load_contract
 from schemas.envelope import PREFIX, source_of
@@ -78,10 +79,7 @@ class ValidateMessages(beam.DoFn):  # type: ignore[misc]
         yield "receipts", read.receipts
         if read.quarantine.height:
             yield "quarantine", read.quarantine
-        of_device = source in (*DEVICE_SOURCES, "devices")
-        facts = Block(source, time_ms, read.facts)
-        for key, block in split(facts, "device_key" if of_device else "patient_key", self.options.cells.cells):
-            yield beam.pvalue.TaggedOutput("devices" if of_device else "patients", (key, pack(block)))
+        yield from _keyed(Block(source, time_ms, read.facts), self.options.cells.cells)
 
 
 def _count(table: pa.Table, time_ms: int) -> None:
@@ -270,23 +268,49 @@ class WriteUpdates(beam.DoFn):  # type: ignore[misc]
             self.held = {}
 
 
+class ReadStaged(beam.DoFn):  # type: ignore[misc]
+    """(source, fact file relative to the workspace) -> its facts as blocks by key: what was known before the stream began."""
+
+    def __init__(self, options: StreamOptions) -> None:
+        self.options = options
+
+    def process(self, element: tuple[str, str]) -> Iterator[Any]:
+        """Blocks go to `devices` or `patients`, as those of messages do."""
+        source, path = element
+        yield from _keyed(Block(source, 0, read_facts(Path(self.options.home), path, source)), self.options.cells.cells)
+
+
+def _keyed(facts: Block, cells: int) -> Iterator[Any]:
+    of_device = facts.source in (*DEVICE_SOURCES, "devices")
+    for key, block in split(facts, "device_key" if of_device else "patient_key", cells):
+        yield beam.pvalue.TaggedOutput("devices" if of_device else "patients", (key, pack(block)))
+
+
 class StreamMarts(beam.PTransform):  # type: ignore[misc]
     """(topic, event time in ms, messages as IPC bytes) -> updates of the marts in the workspace's `stream/` folder."""
 
-    def __init__(self, options: StreamOptions) -> None:
+    def __init__(self, options: StreamOptions, staged: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__()
-        self.options = options
+        self.options, self.staged = options, list(staged)
 
     def expand(self, messages: Any) -> Any:
-        """The graph drawn above."""
-        checked = messages | "Validate" >> beam.ParDo(ValidateMessages(self.options)).with_outputs("devices", "patients", main="updates")
+        """The graph drawn above; facts that are staged already come first."""
+        named = ("devices", "patients")
+        checked = messages | "Validate" >> beam.ParDo(ValidateMessages(self.options)).with_outputs(*named, main="updates")
+        staged = (
+            messages.pipeline
+            | "Staged" >> beam.Create(self.staged or [("", "")]).with_output_types(tuple[str, str])
+            | "Any" >> beam.Filter(lambda file: bool(file[1]))
+            | "ReadStaged" >> beam.ParDo(ReadStaged(self.options)).with_outputs(*named)
+        )
+        devices, patients = ((checked[name], staged[name]) | f"All{name}" >> beam.Flatten() for name in named)
         routed = (
-            checked.devices
+            devices
             | "TypeDevices" >> beam.Map(lambda kv: kv).with_output_types(KEYED)
             | "Route" >> beam.ParDo(RouteDeviceFacts(self.options)).with_outputs("updates", main="cells")
         )
         cells = (
-            checked.patients | "TypePatients" >> beam.Map(lambda kv: kv).with_output_types(KEYED),
+            patients | "TypePatients" >> beam.Map(lambda kv: kv).with_output_types(KEYED),
             routed.cells | "TypeRouted" >> beam.Map(lambda kv: kv).with_output_types(KEYED),
         ) | "Cells" >> beam.Flatten()
         snapshots = cells | "Join" >> beam.ParDo(JoinDoseToOutcomes(self.options))
