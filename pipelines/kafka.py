@@ -4,7 +4,7 @@
     with Reader({"bootstrap.servers": "127.0.0.1:9092"}) as reader:
         at = {Partition("vnsight.patients", 0): 0}
         ends = reader.ends(at)                                # first and next offset of each partition
-        got = reader.fetch(at, ends, 20_000, 64 << 20)        # messages, and where to go on
+        got = reader.fetch(at, ends, 20_000, 64 << 20, {})    # messages, and where to go on
 
 Tables have the columns of `pipelines.core.messages.SCHEMA`. Errors that time may heal are `Unreachable`; a refused login or a property
 that librdkafka does not know is not.
@@ -41,6 +41,10 @@ class Unreachable(VNSightError):
     """No broker answers, or none sends what it has; later it may."""
 
 
+class MadeAnew(VNSightError):
+    """A topic was deleted and made again: its offsets mean other messages now."""
+
+
 class Partition(NamedTuple):
     """One partition of a topic."""
 
@@ -53,6 +57,13 @@ class Ends(NamedTuple):
 
     low: int
     high: int
+
+
+class Seen(NamedTuple):
+    """A message that was read before: by it a topic is known again."""
+
+    offset: int
+    timestamp_ms: int
 
 
 @dataclass(frozen=True)
@@ -123,20 +134,19 @@ class Reader:
                     raise self._trouble(f"{partition.topic}/{partition.number}: {error.args[0].str()}") from error
         return ends
 
-    def fetch(self, at: Mapping[Partition, int], ends: Mapping[Partition, Ends], most: int, most_bytes: int) -> Fetched:
+    def fetch(
+        self, at: Mapping[Partition, int], ends: Mapping[Partition, Ends], most: int, most_bytes: int, seen: Mapping[Partition, Seen]
+    ) -> Fetched:
         """Read from the offsets `at` up to the `ends` that were asked for, or until `most` messages or bytes are there.
 
-        A message is never cut: the last one may exceed `most_bytes`. Raises `Unreachable` when messages are there and none comes.
+        A message is never cut: the last ones may exceed `most_bytes`. Raises `Unreachable` when messages are there and none comes, and
+        `MadeAnew` when the last message that was `seen` of a partition is not the one at its offset any more.
         """
-        self._stand(at)
-        missing = {p for p, offset in at.items() if p in ends and offset < ends[p].high}
-        rows: dict[str, list[dict[str, Any]]] = {}
-        moved: dict[Partition, int] = {}
-        lost: dict[Partition, str] = {}
-        count = size = 0
+        self._stand(at, ends, seen)
+        got = _Collected({p for p, offset in at.items() if p in ends and offset < ends[p].high})
         patience = time.monotonic() + ANSWER_S
-        while missing and count < most and size < most_bytes:
-            found = self._consumer.consume(min(200, most - count), 0.2)
+        while got.missing and got.count < most and got.size < most_bytes:
+            found = self._consumer.consume(min(200, most - got.count), 0.2)
             if found:
                 patience = time.monotonic() + ANSWER_S
             elif time.monotonic() > patience:
@@ -144,27 +154,25 @@ class Reader:
             for message in found:
                 partition = Partition(message.topic(), message.partition())
                 if message.error() is not None and not self._at_end(message):
-                    lost[partition] = message.error().str()
-                    missing.discard(partition)
-                    continue
-                moved[partition] = message.offset() if message.error() else message.offset() + 1
-                row = None if message.error() else message_row(message)
-                if row is not None:
-                    rows.setdefault(partition.topic, []).append(row)
-                    count, size = count + 1, size + len(row["value"] or b"")
-                if message.error() or moved[partition] >= ends.get(partition, Ends(0, 0)).high:
-                    missing.discard(partition)
-        self._at = {} if lost else {**self._at, **moved}
-        if missing and not moved and not lost:
-            raise self._trouble(f"none of the messages of {', '.join(sorted({p.topic for p in missing}))} came")
-        return Fetched({topic: _table(found) for topic, found in rows.items()}, moved, lost)
+                    got.lose(partition, message.error().str())
+                elif message.error() is not None:
+                    got.pass_over(partition, message.offset())
+                elif message.offset() < at[partition]:
+                    _recognise(partition, message, seen.get(partition))
+                else:
+                    got.take(partition, message, ends.get(partition))
+        self._at = {} if got.lost else {**self._at, **got.moved}
+        if got.missing and not got.moved and not got.lost:
+            raise self._trouble(f"none of the messages of {', '.join(sorted({p.topic for p in got.missing}))} came")
+        return Fetched({topic: _table(rows) for topic, rows in got.rows.items()}, got.moved, got.lost)
 
-    def _stand(self, at: Mapping[Partition, int]) -> None:
-        """Go on from the given offsets; what was fetched ahead is kept when that is where we stand."""
+    def _stand(self, at: Mapping[Partition, int], ends: Mapping[Partition, Ends], seen: Mapping[Partition, Seen]) -> None:
+        """Go on from the given offsets; what was fetched ahead is kept when that is where we stand, else the last message is looked at."""
         from confluent_kafka import TopicPartition
 
         if self._at != at:
-            self._consumer.assign([TopicPartition(*partition, offset) for partition, offset in sorted(at.items())])
+            begin = {p: seen[p].offset if p in seen and p in ends and seen[p].offset >= ends[p].low else offset for p, offset in at.items()}
+            self._consumer.assign([TopicPartition(*partition, offset) for partition, offset in sorted(begin.items())])
             self._at = dict(at)
 
     @staticmethod
@@ -188,6 +196,42 @@ class Reader:
             self._fatal = ""
             return VNSightError(f"Kafka at {self.servers} refused us: {said}; check user, password and certificates")
         return Unreachable(f"Kafka at {self.servers} does not answer: {said}")
+
+
+@dataclass
+class _Collected:
+    """What a fetch has so far; `missing` partitions have not been read to their ends."""
+
+    missing: set[Partition]
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    moved: dict[Partition, int] = field(default_factory=dict)
+    lost: dict[Partition, str] = field(default_factory=dict)
+    count: int = 0
+    size: int = 0
+
+    def lose(self, partition: Partition, why: str) -> None:
+        self.lost[partition] = why
+        self.missing.discard(partition)
+
+    def pass_over(self, partition: Partition, end: int) -> None:
+        self.moved[partition] = end
+        self.missing.discard(partition)
+
+    def take(self, partition: Partition, message: Any, ends: Ends | None) -> None:
+        self.moved[partition] = message.offset() + 1
+        if ends is None or self.moved[partition] >= ends.high:
+            self.missing.discard(partition)
+        row = message_row(message)
+        if row is not None:
+            self.rows.setdefault(partition.topic, []).append(row)
+            self.count, self.size = self.count + 1, self.size + len(row["value"] or b"")
+
+
+def _recognise(partition: Partition, message: Any, seen: Seen | None) -> None:
+    if seen is not None and message.offset() == seen.offset and message.timestamp()[1] != seen.timestamp_ms:
+        raise MadeAnew(
+            f"topic {partition.topic}, partition {partition.number}: at offset {seen.offset:,} is another message than was read"
+        )
 
 
 def message_row(message: Any) -> dict[str, Any] | None:

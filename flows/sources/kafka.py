@@ -2,8 +2,9 @@
 """Topics of a Kafka: what was pulled of a topic is one landed file of messages, and that file also says where to go on.
 
 `<name>/<topic>/<number>.messages` is an Arrow IPC file (`pipelines.core.messages.SCHEMA`); its metadata hold the next offset of every
-partition of the topic. The newest landed file of a topic is therefore the position of this source: data and offsets become known by the
-same rename, so that a crash can neither lose a message nor count one twice. Nothing is kept at the broker.
+partition of the topic, and offset and timestamp of its last message. The newest landed file of a topic is therefore the position of
+this source: data and offsets become known by the same rename, so that a crash can neither lose a message nor count one twice. Nothing
+is kept at the broker.
 
 A partition we never read begins at its beginning. A position behind its beginning means that the broker threw away what nobody had
 read: said loudly, with the number, and read on. A position beyond its end, or another message where our last one was, means that
@@ -25,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from flows.sources.connector import Item, NotYet
-from pipelines.kafka import FIXED, Ends, Partition, Reader, Unreachable
+from pipelines.kafka import FIXED, Ends, MadeAnew, Partition, Reader, Seen, Unreachable
 from pipelines.landing import manifest
 from schemas.contract import SOURCES
 from schemas.envelope import PREFIX, source_of, topic_of
@@ -43,10 +44,11 @@ _LANDED = b"vnsight-landed"
 
 @dataclass(frozen=True)
 class Place:
-    """How far a topic is landed: number of its newest file, next offset per partition, newest timestamp heard (UTC ms; 0: none)."""
+    """How far a topic is landed: number of its newest file, next offset and last message of every partition, newest timestamp (UTC ms)."""
 
     number: int = 0
     positions: Mapping[int, int] = field(default_factory=dict)
+    last: Mapping[int, Seen] = field(default_factory=dict)
     newest_ms: int = 0
 
 
@@ -87,13 +89,20 @@ class Topics:
         self.heard = Heard()
         try:
             reader = self._open()
-            partitions = self._partitions(reader)
+            partitions, places = self._partitions(reader), self._places(ws)
+            for topic in sorted(set(places) - {p.topic for p in partitions}):
+                self._say_once(f"topic {topic}: is not there any more; what was landed of it stays")
             ends = reader.ends(partitions)
-            places = self._places(ws)
             at = self._start(places, ends)
             yield from self._all(reader, at, ends, places)
         except Unreachable as error:
             raise NotYet(f"source {self.name}: {error}; what came before is landed, run again to go on") from error
+        except MadeAnew as error:
+            self.close()
+            raise VNSightError(
+                f"{error}: it was deleted and made anew. Give source {self.name} a new name in vnsight.toml to read it from its beginning "
+                "(what is known stays, copies do not count twice)"
+            ) from error
 
     def fetch(self, item: Item) -> Iterable[bytes]:
         """The messages of an item as an Arrow IPC file, the same bytes for the same messages."""
@@ -144,19 +153,9 @@ class Topics:
                 _, topic, number = file.rsplit("/", 2)
                 if int(Path(number).stem) > newest.get(topic, (0,))[0]:
                     newest[topic] = int(Path(number).stem), entry.landed
-        return {topic: self._place(ws, landed, number) for topic, (number, landed) in newest.items()}
-
-    def _place(self, ws: Workspace, landed: Landed, number: int) -> Place:
-        if landed.sha256 not in self._read:
-            try:
-                with pa.memory_map(str(ws.landing / landed.path)) as source, pa.ipc.open_file(source) as file:
-                    said = json.loads(file.schema.metadata[_LANDED])
-            except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
-                raise VNSightError(
-                    f"{landed.file}: the landed file cannot be read, and with it where to go on; restore landing/{landed.path} from a copy"
-                ) from error
-            self._read[landed.sha256] = Place(number, {int(p): o for p, o in said["positions"].items()}, said["newest_ms"])
-        return self._read[landed.sha256]
+        known = self._read
+        self._read = {landed.sha256: known.get(landed.sha256) or _read_place(ws, landed, number) for number, landed in newest.values()}
+        return {topic: self._read[landed.sha256] for topic, (_, landed) in newest.items()}
 
     def _start(self, places: Mapping[str, Place], ends: Mapping[Partition, Ends]) -> dict[Partition, int]:
         """Where to read on in each partition."""
@@ -165,10 +164,7 @@ class Topics:
             known = places.get(partition.topic, Place()).positions.get(partition.number)
             name = f"topic {partition.topic}, partition {partition.number}"
             if known is not None and known > high:
-                raise VNSightError(
-                    f"{name}: ends at offset {high:,}, but messages up to {known:,} were landed: it was deleted and made anew. Give source "
-                    f"{self.name} a new name in vnsight.toml to read it from its beginning (what is known stays, copies do not count twice)"
-                )
+                raise MadeAnew(f"{name}: ends at offset {high:,}, but messages up to {known:,} were landed")
             if known is not None and known < low:
                 lost = f"{name}: {low - known:,} messages were deleted by the broker before they were read; make its retention longer"
                 LOG.warning("%s", lost)
@@ -182,7 +178,8 @@ class Topics:
         """Fetch, hand over, go on; a budget is one fetch."""
         while any(at[p] < ends[p].high for p in at):
             most = self.budget or self.max_messages
-            got = reader.fetch(at, ends, most, self.max_bytes)
+            seen = {p: places[p.topic].last[p.number] for p in at if p.topic in places and p.number in places[p.topic].last}
+            got = reader.fetch(at, ends, most, self.max_bytes, seen)
             for partition, why in got.lost.items():
                 LOG.warning("topic %s, partition %d: nothing was read (%s)", *partition, why)
                 at.pop(partition)
@@ -207,7 +204,9 @@ class Topics:
         self.heard.messages += table.num_rows
         self.heard.late += int((stamps < before.newest_ms - LATE_MS).sum())
         newest = int(np.max(stamps[stamps <= now_ms], initial=before.newest_ms))
-        return Place(before.number + 1, {**before.positions, **at}, newest)
+        columns = (table[c].to_pylist() for c in ("partition", "offset", "timestamp_ms"))
+        last = {p: Seen(offset, ms) for p, offset, ms in zip(*columns, strict=True)}
+        return Place(before.number + 1, {**before.positions, **at}, {**before.last, **last}, newest)
 
     def _measure(self, at: Mapping[Partition, int], ends: Mapping[Partition, Ends], places: Mapping[str, Place]) -> None:
         lag: dict[str, int] = {}
@@ -218,8 +217,20 @@ class Topics:
         self.heard.lag_seconds = max(0.0, time.time() - min(behind) / 1000) if behind else 0.0
 
 
+def _read_place(ws: Workspace, landed: Landed, number: int) -> Place:
+    try:
+        with pa.memory_map(str(ws.landing / landed.path)) as source, pa.ipc.open_file(source) as file:
+            said = json.loads(file.schema.metadata[_LANDED])
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise VNSightError(
+            f"{landed.file}: the landed file cannot be read, and with it where to go on; restore landing/{landed.path} from a copy"
+        ) from error
+    positions, last = ({int(p): value for p, value in said[key].items()} for key in ("positions", "last"))
+    return Place(number, positions, {p: Seen(*value) for p, value in last.items()}, said["newest_ms"])
+
+
 def _stamped(table: pa.Table, place: Place) -> pa.Table:
-    said = {"positions": {str(p): o for p, o in sorted(place.positions.items())}, "newest_ms": place.newest_ms}
+    said = {"positions": dict(place.positions), "last": dict(place.last), "newest_ms": place.newest_ms}
     return table.replace_schema_metadata({_LANDED: json.dumps(said, sort_keys=True).encode()})
 
 
