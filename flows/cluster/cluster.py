@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.cluster import jars, processes
-from flows.cluster.ports import HOST, Ports, answers
+from flows.cluster.ports import HOST, Hosts, Ports, answers
 from flows.cluster.processes import Started
 from flows.cluster.servers import NAMES, SERVERS, Setting, environment, format_kafka, write_configuration
 from schemas.errors import UsageError, VNSightError
@@ -76,12 +76,15 @@ class Cluster:
         """URL of Flink's pages and REST."""
         return f"http://{HOST}:{self.ports.rest}"
 
-    def beam_arguments(self, *, checkpoint_ms: int = 2000, resume: Path | str | None = None) -> list[str]:
-        """Pipeline options that run a streaming pipeline here, from a checkpoint or savepoint if one is given."""
+    def beam_arguments(self, *, checkpoint_ms: int = 2000, parallelism: int = 1, resume: Path | str | None = None) -> list[str]:
+        """Pipeline options that run a streaming pipeline here, from a checkpoint or savepoint if one is given.
+
+        A checkpoint every `checkpoint_ms`; `parallelism` is 1 or 2, for the task manager has two slots.
+        """
         chosen = [
             "--runner=PortableRunner", f"--job_endpoint={HOST}:{self.ports.job}", f"--artifact_endpoint={HOST}:{self.ports.artifact}",
-            "--environment_type=EXTERNAL", f"--environment_config={HOST}:{self.ports.workers}", "--streaming", "--parallelism=1",
-            f"--checkpointing_interval={checkpoint_ms}",
+            "--environment_type=EXTERNAL", f"--environment_config={HOST}:{self.ports.workers}", "--streaming",
+            f"--parallelism={parallelism}", f"--checkpointing_interval={checkpoint_ms}",
             "--finish_bundle_before_checkpointing",  # or what the first stage gives never leaves its bundle
             "--max_bundle_time_mills=200", "--externalized_checkpoints_enabled", "--retain_externalized_checkpoints_on_cancellation",
         ]  # fmt: skip
@@ -102,6 +105,7 @@ class Cluster:
         `UsageError` without Java, for an unknown name, or when somebody else has the port.
         """
         wanted = _check(names)
+        jars.check_set(which)
         with self._alone():
             missing = [m for m in self.status() if m.name in wanted and not m.up]
             if missing:
@@ -177,8 +181,9 @@ class Cluster:
             yield
 
     def _setting(self, which: str, progress: Progress) -> Setting:
-        setting = Setting(self.folder, self.ports, jars.require_java(), jars.fetch(self.jar_folder, which, progress))
-        write_configuration(self.folder, self.ports)
+        fetched = jars.fetch(self.jar_folder, which, progress)
+        setting = Setting(self.folder, self.folder / "data", self.ports, Hosts(), jars.require_java(), fetched)
+        write_configuration(setting)
         self.ports.write(self._ports_file)
         return setting
 

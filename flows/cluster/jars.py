@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import subprocess
@@ -48,6 +49,12 @@ def require_java() -> str:
     return java
 
 
+def check_set(which: str) -> None:
+    """Refuse the name of a set that there is not, with `UsageError`."""
+    if which not in SETS:
+        raise UsageError(f"{which}: is no set of jars; choose one of {', '.join(SETS)}")
+
+
 def _require(program: str, hint: str) -> str:
     found = shutil.which(program)
     if found is None:
@@ -60,8 +67,7 @@ def fetch(folder: Path, which: str = SETS[0], progress: Callable[[str, int, int]
 
     About 240 MB, a minute on a good line. `UsageError` for an unknown set, or without Maven or a JDK; `VNSightError` when Maven fails.
     """
-    if which not in SETS:
-        raise UsageError(f"{which}: is no set of jars; choose one of {', '.join(SETS)}")
+    check_set(which)
     if not DEPLOY.is_dir():
         raise UsageError(f"{DEPLOY}: is not there; the cluster is started from a checkout of VNSight, not from an installed package")
     jobs: dict[str, tuple[list[Path], Callable[[Path], None]]] = {
@@ -69,16 +75,19 @@ def fetch(folder: Path, which: str = SETS[0], progress: Callable[[str, int, int]
         "flink": ([DEPLOY / "flink" / "pom.xml"], lambda to: _copy(DEPLOY / "flink" / "pom.xml", which, to)),
         "classes": ([DEPLOY / "flink" / "pom.xml", *_sources()], lambda to: _compile(folder / "flink", to)),
     }
-    stale = {name: job for name, job in jobs.items() if not _is_made(folder / name, which, job[0])}
-    for done, (name, (inputs, make)) in enumerate(stale.items()):
-        progress("jars", done, len(stale))
-        draft = folder / f"{name}.new"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        make(draft)
-        shutil.rmtree(folder / name, ignore_errors=True)
-        draft.replace(folder / name)
-        _stamp(folder / name).write_text(_digest(which, inputs), encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        stale = {name: job for name, job in jobs.items() if not _is_made(folder / name, which, job[0])}
+        for done, (name, (inputs, make)) in enumerate(stale.items()):
+            progress("jars", done, len(stale))
+            draft = folder / f"{name}.new"
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            make(draft)
+            shutil.rmtree(folder / name, ignore_errors=True)
+            draft.replace(folder / name)
+            _stamp(folder / name).write_text(_digest(which, inputs), encoding="utf-8")
     if stale:
         progress("jars", len(stale), len(stale))
     return Jars(folder.absolute())

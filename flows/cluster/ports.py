@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ports of a cluster, all on 127.0.0.1, and where a cluster's folder remembers them."""
+"""The ports of a cluster, the file in its folder that remembers them, and the hosts of its servers: all on 127.0.0.1 by default."""
 
 from __future__ import annotations
 
@@ -19,19 +19,29 @@ class Ports:
     """A port per service."""
 
     zookeeper: int = 2181
+    """Clients of ZooKeeper."""
     kafka: int = 9092
+    """Clients of Kafka."""
     kafka_controller: int = 9093
+    """Kafka with itself."""
     rest: int = 8081
     """Flink's pages and REST."""
     rpc: int = 6123
+    """Flink's job manager with task managers."""
     blob: int = 6124
+    """What Flink's job manager hands to task managers."""
     jobmanager_metrics: int = 9249
+    """Prometheus metrics of the job manager."""
     taskmanager_metrics: int = 9250
+    """Prometheus metrics of the task manager."""
     job: int = 8099
     """Beam's job server."""
     artifact: int = 8098
+    """What Beam's job server stages."""
     expansion: int = 8097
+    """Beam's expansion service."""
     workers: int = 50000
+    """The pool of Python workers."""
 
     @classmethod
     def free(cls) -> Ports:
@@ -55,6 +65,22 @@ class Ports:
     def write(self, path: Path) -> None:
         """Remember the ports in a file."""
         path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hosts:
+    """Where the servers find each other."""
+
+    bind: str = HOST
+    """The address that servers listen on; 0.0.0.0 in a container."""
+    zookeeper: str = HOST
+    """Name of ZooKeeper's machine."""
+    kafka: str = HOST
+    """Name of Kafka's machine."""
+    jobmanager: str = HOST
+    """Name of the job manager's machine."""
+    taskmanager: str = HOST
+    """Name under which the job manager calls this task manager."""
 
 
 def answers(port: int) -> bool:

@@ -14,7 +14,7 @@ from string import Template
 from uuid import uuid4
 
 from flows.cluster.jars import DEPLOY, Jars
-from flows.cluster.ports import HOST, Ports, answers
+from flows.cluster.ports import HOST, Hosts, Ports, answers
 from flows.cluster.processes import Started
 from schemas.errors import VNSightError
 
@@ -29,7 +29,11 @@ class Setting:
     """What a command line is made of."""
 
     folder: Path
+    """Configuration and what is thrown away."""
+    data: Path
+    """What must last; on several machines, what all of them see."""
     ports: Ports
+    hosts: Hosts
     java: str
     jars: Jars
 
@@ -74,8 +78,9 @@ def _taskmanager(at: Setting, tag: str) -> list[str]:
 
 def _jobserver(at: Setting, _tag: str) -> list[str]:
     options = {
-        "flink-master": f"{HOST}:{at.ports.rest}", "flink-conf-dir": at.folder / "conf", "job-host": HOST, "job-port": at.ports.job,
-        "artifact-port": at.ports.artifact, "expansion-port": at.ports.expansion, "artifacts-dir": at.folder / "data" / "artifacts",
+        "flink-master": f"{at.hosts.jobmanager}:{at.ports.rest}", "flink-conf-dir": at.folder / "conf", "job-host": at.hosts.bind,
+        "job-port": at.ports.job, "artifact-port": at.ports.artifact, "expansion-port": at.ports.expansion,
+        "artifacts-dir": at.data / "artifacts",
     }  # fmt: skip
     return [*at.jvm(at.jars.flink, "-Xmx512m"), "LeanJobServer", *(f"--{name}={value}" for name, value in options.items())]
 
@@ -139,19 +144,20 @@ def environment(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def write_configuration(folder: Path, ports: Ports) -> None:
+def write_configuration(at: Setting) -> None:
     """Fill in the templates of `deploy/` and make the folders they name."""
-    for place in (*(f"data/{name}" for name in _DATA), "conf", "tmp"):
-        (folder / place).mkdir(parents=True, exist_ok=True)
-    values = {"folder": folder, "host": HOST, **asdict(ports)}
+    for place in (*(at.data / name for name in _DATA), at.folder / "conf", at.folder / "tmp"):
+        place.mkdir(parents=True, exist_ok=True)
+    values = {"folder": at.folder, "data": at.data, "bind": at.hosts.bind, **asdict(at.ports)}
+    values |= {f"{name}_host": host for name, host in asdict(at.hosts).items()}
     for target, template in _TEMPLATES.items():
-        text = (DEPLOY / template).read_text(encoding="utf-8")
-        (folder / target).write_text(Template(text.replace("${name}", "$${name}")).substitute(values), encoding="utf-8")
+        text = Template((DEPLOY / template).read_text(encoding="utf-8")).substitute(values)
+        (at.folder / target).write_text(text, encoding="utf-8")
 
 
 def format_kafka(at: Setting) -> None:
     """Give an empty Kafka folder its identity, once; `VNSightError` when the tool fails."""
-    if (at.folder / "data" / "kafka" / "meta.properties").exists():
+    if (at.data / "kafka" / "meta.properties").exists():
         return
     identity = urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
     tool = [*at.jvm(at.jars.kafka, "-Xmx128m"), "kafka.tools.StorageTool", "format", "-t", identity, "-c"]

@@ -10,6 +10,7 @@ import cyclopts
 
 from flows.cluster import NAMES, Cluster, Ports
 from flows.cluster.jars import SETS
+from flows.cluster.ports import Hosts
 from flows.terminal import ERR, OUT, print_table, watch
 
 Which = Annotated[str, cyclopts.Parameter(name="--set")]
@@ -81,3 +82,46 @@ def status(*, folder: Path = Path(".flink")) -> int:
     rows = [(m.name, str(m.process.pid) if m.process and m.up else "", str(m.port), "up" if m.up else "down") for m in members]
     print_table("", ("server", "pid", "port", "state"), rows)
     return 0 if all(m.up for m in members) else 1
+
+
+@cluster.command
+def fetch(*, jars: Path = Path(".flink/jars"), which: Which = SETS[0]) -> int:
+    """Only fetch the jars, such as for an image.
+
+    Parameters
+    ----------
+    jars
+        Where they are put.
+    which
+        The set of versions.
+    """
+    from flows.cluster.jars import fetch as fetch_jars
+
+    with watch() as progress:
+        fetch_jars(jars, which, progress)
+    return 0
+
+
+@cluster.command
+def run(
+    server: str, *, folder: Path = Path(".flink"), data: Path | None = None, jars: Path | None = None, host: Hosts = Hosts(),  # noqa: B008
+    which: Which = SETS[0],
+) -> int:  # fmt: skip
+    """Become one server, in the foreground and on other machines' addresses too: what a container runs.
+
+    Parameters
+    ----------
+    server
+        zookeeper, kafka, jobmanager, taskmanager, jobserver or workers.
+    folder
+        Where the configuration is written.
+    data
+        Where lies what must last, FOLDER/data by default; job manager, task managers and job server must see the same.
+    jars
+        Where the jars are, FOLDER/jars by default.
+    which
+        The set of versions.
+    """
+    from flows.cluster.foreground import become
+
+    become(server, folder, data or folder / "data", jars or folder / "jars", host, which)
