@@ -19,6 +19,10 @@ class FlinkAway(VNSightError):
     """Flink does not answer now; later it may."""
 
 
+class SavepointFailed(VNSightError):
+    """The savepoint was not made and the job goes on; later it may be."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A job as Flink lists it: id, name, state (RUNNING, RESTARTING, FAILED, CANCELED ...)."""
@@ -81,7 +85,7 @@ class Flink:
         return str(said).strip().splitlines()[0][:300] if said else ""
 
     def savepoint(self, job: Job, folder: str, patience_s: float = 120.0) -> str:
-        """Make a savepoint, cancel the job, and return the savepoint's place; `VNSightError` when it fails."""
+        """Make a savepoint, cancel the job, and return the savepoint's place; `SavepointFailed` when it cannot."""
         asked = self._send("POST", f"/jobs/{job.id}/savepoints", {"target-directory": folder, "cancel-job": True})
         until = time.monotonic() + patience_s
         while time.monotonic() < until:
@@ -89,9 +93,9 @@ class Flink:
             if said["status"]["id"] == "COMPLETED":
                 if place := (said.get("operation") or {}).get("location"):
                     return str(place)
-                raise VNSightError(f"the savepoint failed: {str(said.get('operation'))[:300]}; the job goes on, try again")
+                raise SavepointFailed(f"the savepoint failed: {str(said.get('operation'))[:300]}; the job goes on, try again")
             time.sleep(0.3)
-        raise VNSightError(f"the savepoint was not complete after {patience_s:g} s; the job goes on, try again")
+        raise SavepointFailed(f"the savepoint was not complete after {patience_s:g} s; the job goes on, try again")
 
     def cancel(self, job: Job) -> None:
         """End a job; its retained checkpoints stay."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.cluster import Cluster
 from flows.committer import commit_updates
-from flows.engine.flink import END_MS, Flink, FlinkAway, Job
+from flows.engine.flink import END_MS, Flink, FlinkAway, Job, SavepointFailed
 from flows.lock import Busy, only_run
 from flows.sources import connectors
 from flows.sources.kafka import Topics
@@ -45,7 +45,8 @@ Show = Callable[[Status, bool], None]
 class Options:
     """`commit_s`: seconds between commits. `settle_s`: event time after which news is looked at. `cells`: keys of the state, fixed for
     the life of a state. `lag_s`, `idle_s`: see `KafkaOptions`. `stall_s`: a watermark that stands still for so long while messages wait
-    is told to the owner. `most_lag`: as many waiting messages are. `until_idle`: end when every partition has ended or nothing waits."""
+    is told to the owner. `most_lag`: as many waiting messages are. `away_s`: a cluster that does not answer for so long is. `drain_s`:
+    how long a savepoint is tried. `until_idle`: end when every partition has ended or nothing waits."""
 
     commit_s: float = 15.0
     settle_s: float = 3600.0
@@ -54,6 +55,8 @@ class Options:
     idle_s: float | None = 60.0
     stall_s: float = 600.0
     most_lag: int = 1_000_000
+    away_s: float = 60.0
+    drain_s: float = 180.0
     checkpoint_ms: int = 5000
     until_idle: bool = False
 
@@ -97,6 +100,7 @@ class Supervisor:
     options: Options
     show: Show
     pause: float = field(default=1.0, init=False)
+    away: float = field(default=0.0, init=False)  # since when Flink does not answer
     told: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
@@ -156,14 +160,29 @@ class Supervisor:
 
     def drain(self) -> Outcome | None:
         """Stop reading with a savepoint, commit what is left, and remember the savepoint for the next start."""
-        job = self._job()
-        if job is not None and job.at_work:
-            place = self.flink.savepoint(job, f"file://{self.cluster.folder / 'data' / 'savepoints'}")
-            self.memory = replace(self.memory, savepoint=place)
-            self.memory.write(self.ws)
+        until = time.monotonic() + self.options.drain_s
+        while not self._save():
+            if time.monotonic() > until:
+                waited = f"no savepoint could be made in {self.options.drain_s:g} s"
+                raise VNSightError(f"{waited}; the job was left alone. Look: vnsight cluster status")
+            time.sleep(1)
         held = self._commit()
         self._say("stopped", f"drained; the next start goes on from {self.memory.savepoint}")
         return held
+
+    def _save(self) -> bool:
+        """Make the savepoint, unless the job is gone; False while Flink is away or the job restarts."""
+        try:
+            job = self._job()
+            if job is not None and job.at_work:
+                self._say("running", "draining: a savepoint is made, then the job ends")
+                place = self.flink.savepoint(job, f"file://{self.cluster.folder / 'data' / 'savepoints'}")
+                self.memory = replace(self.memory, savepoint=place)
+                self.memory.write(self.ws)
+        except (FlinkAway, SavepointFailed) as error:
+            self._say("waiting", str(error))
+            return False
+        return True
 
     def _commit(self) -> Outcome | None:
         """Commit all that waits; return the outcome if it was held. Another run at work is waited for, not broken."""
@@ -191,9 +210,11 @@ class Supervisor:
             weight = self.flink.checkpoints(job)
         except FlinkAway as error:
             self._say("waiting", str(error))
-            self._tell("away", f"{error}. The stream stands still; readers keep what they have")
+            self.away = self.away or time.monotonic()
+            if time.monotonic() - self.away > self.options.away_s:
+                self._tell("away", f"{error}. The stream stands still; readers keep what they have")
             return False
-        self.pause = 1.0
+        self.pause, self.away = 1.0, 0.0
         self.told.discard("away")
         ended = watermark is not None and watermark >= END_MS
         lag = {} if ended else self._lag()
