@@ -188,6 +188,7 @@ def status(*, home: Home = None) -> None:
     waiting = waiting_files(ws, complete.load)
     OUT.print(f"workspace {ws.home}", soft_wrap=True)
     OUT.print(f"last complete load: {complete.load or 'none yet'}; landed files waiting: {len(waiting)}")
+    _show_stream(ws)
     held = sorted((ws.home / "reports" / "held").glob("load-*.duckdb"))
     if held:
         OUT.print(f"held back: {held[-1]}", soft_wrap=True)
@@ -200,3 +201,14 @@ def status(*, home: Home = None) -> None:
             OUT.print(f"  {name}: {value}")
     fresh = query(ws, "from freshness order by source")
     print_table("freshness", fresh.column_names, [tuple(r.values()) for r in fresh.to_pylist()])
+
+
+def _show_stream(ws: Workspace) -> None:
+    """A line on the stream, if there ever was one."""
+    from flows.lock import stream_at_work
+    from flows.stream.status import one_line, read_status
+
+    said = read_status(ws)
+    if said is not None:
+        alive = stream_at_work(ws) or said["state"] in ("stopped", "held")
+        OUT.print(f"stream: {said['state'] if alive else 'ended without a word'} at {said['updated_at']}; {one_line(said)}", soft_wrap=True)
