@@ -13,6 +13,7 @@ Nothing here depends on the order of arrival. A cell is a set of facts; what it 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -101,12 +102,46 @@ def compact(blocks: Sequence[Block]) -> list[Block]:
     return [Block(source, latest, frame) for source, frame in facts.items() if frame.height]
 
 
-def evaluate(blocks: Sequence[Block], told: Mapping[int, int], cell: int, options: CellOptions) -> Snapshot | None:
-    """Derive the patients of a cell whose version is not the one last told (patient_key -> version); None when there is none."""
+def silent_patients(facts: Mapping[str, pl.DataFrame], before_us: int) -> set[int]:
+    """Patients of whom nothing became known since an instant (UTC microseconds); facts by source, as a cell holds them."""
+    owners = owners_of(facts["devices"]) if "devices" in facts else pl.DataFrame(schema={"device_key": pl.Int64, "patient_key": pl.Int64})
+    heard = [_of_patients(f, s, owners).select("patient_key", "_known_at") for s, f in facts.items()]
+    if not heard:
+        return set()
+    last = pl.concat(heard).drop_nulls().group_by("patient_key").agg(pl.col("_known_at").max())
+    return set(last.filter(pl.col("_known_at").dt.epoch("us") < before_us)["patient_key"])
+
+
+def without_patients(facts: Mapping[str, pl.DataFrame], patients: AbstractSet[int]) -> dict[str, pl.DataFrame]:
+    """The facts of a cell without those of some patients; who had which device stays known."""
+    if not patients or not facts:
+        return dict(facts)
+    gone = pl.DataFrame({"patient_key": sorted(patients)}, schema={"patient_key": pl.Int64})
+    owners = owners_of(facts["devices"]) if "devices" in facts else pl.DataFrame(schema={"device_key": pl.Int64, "patient_key": pl.Int64})
+    kept = {}
+    for source, frame in facts.items():
+        left = _of_patients(frame, source, owners).join(gone, on="patient_key", how="anti", maintain_order="left")
+        kept[source] = frame if source == "devices" else left.select(frame.columns)
+    return kept
+
+
+def _of_patients(frame: pl.DataFrame, source: str, owners: pl.DataFrame) -> pl.DataFrame:
+    if source not in DEVICE_SOURCES:
+        return frame
+    return frame.join(owners.select("device_key", "patient_key"), on="device_key", how="left", maintain_order="left")
+
+
+def evaluate(
+    blocks: Sequence[Block], told: Mapping[int, int], cell: int, options: CellOptions, apart: frozenset[int] = frozenset()
+) -> Snapshot | None:
+    """Derive the patients of a cell whose version is not the one last told (patient_key -> version); None when there is none.
+
+    apart: patients who are left alone, because their facts are kept no more.
+    """
     facts = {source: distinct(frame)[0] for source, frame in facts_of(blocks).items()}
     owners = owners_of(facts["devices"])
     mine = {source: _mine(frame, source, owners, cell, options.cells) for source, frame in facts.items()}
-    versions = patient_versions(mine, owners)
+    versions = patient_versions(mine, owners).filter(~pl.col("patient_key").is_in(sorted(apart)))
     before = pl.DataFrame({"patient_key": list(told), "_told": list(told.values())}, schema={"patient_key": pl.Int64, "_told": pl.Int64})
     fresh = versions.join(before, on="patient_key", how="left").filter(pl.col("_told").is_null() | (pl.col("_told") != pl.col("version")))
     if not fresh.height:

@@ -31,7 +31,17 @@ from apache_beam.utils.timestamp import Timestamp
 
 from pipelines.core.blocks import Block, pack, unpack
 from pipelines.core.canonical import owners_of
-from pipelines.core.cells import DEVICE_SOURCES, CellOptions, compact, evaluate, route_devices, send, split
+from pipelines.core.cells import (
+    DEVICE_SOURCES,
+    CellOptions,
+    compact,
+    evaluate,
+    route_devices,
+    send,
+    silent_patients,
+    split,
+    without_patients,
+)
 from pipelines.messages import read_messages
 from pipelines.secret import read_secret
 from pipelines.stage import read_facts
@@ -47,7 +57,8 @@ LATE_MS = {"1h": 3_600_000, "1d": 86_400_000, "7d": 604_800_000}  # upper ends o
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """What the steps share. `settle_s`: event time after which news is looked at; `remember_days`: how long a silent patient is kept."""
+    """What the steps share. `settle_s`: event time after which news is looked at. `remember_days`: how long the facts of a patient of whom
+    nothing comes are kept (None: for ever); what comes later is counted and left to the nightly run."""
 
     home: str
     prefix: str = PREFIX
@@ -156,21 +167,31 @@ class RouteDeviceFacts(beam.DoFn):  # type: ignore[misc]
             return
         news.clear()
         known = devices.read()
-        held = _compacted(facts, copies, self.options.most_blocks) | {"devices": _rows(known)}
-        yield beam.pvalue.TaggedOutput("updates", ("held", _held("router", key, held, copies, self._owners(key, known))))
+        owners = self._owners(key, known)
+        held = _compacted(facts, copies, self.options.most_blocks)
+        if self.options.remember_days is not None:  # they went to their owner long ago; a device that moves takes younger facts along
+            old = pl.col("_known_at").dt.epoch("us") < _since_us(self.options.remember_days)
+            young = {s: f.filter(~(old & pl.col("device_key").is_in(owners["device_key"].implode()))) for s, f in held.items()}
+            held = _keep(facts, copies, held, young)
+        held |= {"devices": _rows(known)}
+        yield beam.pvalue.TaggedOutput("updates", ("held", _held("router", key, held, copies, owners)))
 
 
-HELD = {"step": pl.String(), "key": pl.Int64(), "source": pl.String(), "rows": pl.Int64(), "copies": pl.Int64(), "waiting": pl.Int64()}
+HELD = {
+    "step": pl.String(), "key": pl.Int64(), "source": pl.String(), "rows": pl.Int64(), "copies": pl.Int64(), "let_go": pl.Int64(),
+    "waiting": pl.Int64(),
+}  # fmt: skip
+LET_GO = "-"  # before the source: facts that were forgotten, or came when their patient was
 
 
 def _held(step: str, key: int, facts: Mapping[str, pl.DataFrame], copies: Any, owners: pl.DataFrame | None = None) -> pl.DataFrame:
-    """What a key holds, by source: distinct facts, copies of them that came, and facts of devices nobody owns yet."""
-    twice = json.loads(copies.read() or b"{}")
-    rows = [
-        (step, key, source, f.height, twice.get(source, 0), 0 if owners is None else f.join(owners, on="device_key", how="anti").height)
-        for source, f in facts.items()
-        if f.height
-    ]
+    """What a key holds, by source: distinct facts, copies of them that came, facts let go, and facts of devices nobody owns yet."""
+    counted = json.loads(copies.read() or b"{}")
+    rows = []
+    for source, f in facts.items():
+        waiting = 0 if owners is None else f.join(owners, on="device_key", how="anti").height
+        row = (step, key, source, f.height, counted.get(source, 0), counted.get(LET_GO + source, 0), waiting)
+        rows += [row] if any(row[3:]) else []
     return pl.DataFrame(rows, schema=HELD, orient="row")
 
 
@@ -191,6 +212,21 @@ def _compacted(facts: Any, copies: Any, most_blocks: int) -> dict[str, pl.DataFr
             facts.add(pack(block))
         _add_copies(copies, more)
     return held
+
+
+def _since_us(days: float) -> int:
+    return time.time_ns() // 1000 - int(days * 86_400_000_000)
+
+
+def _keep(facts: Any, copies: Any, held: dict[str, pl.DataFrame], kept: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Write back what is kept of what is held, if anything goes, and count what goes."""
+    gone = {LET_GO + s: held[s].height - f.height for s, f in kept.items()}
+    if any(gone.values()):
+        facts.clear()
+        for source, frame in kept.items():
+            facts.add(pack(Block(source, 0, frame)))
+        _add_copies(copies, gone)
+    return kept
 
 
 def _rows(known: bytes | None) -> pl.DataFrame:
@@ -238,10 +274,17 @@ class JoinDoseToOutcomes(beam.DoFn):  # type: ignore[misc]
         news.clear()
         held = _compacted(facts, copies, self.options.most_blocks)
         before = {int(k): v for k, v in json.loads(told.read() or b"{}").items()}
-        snapshot = evaluate([Block(source, 0, frame) for source, frame in held.items()], before, key, self.options.cells)
+        forgotten = frozenset(k for k, v in before.items() if v < 0)  # a version that was told and is kept no more
+        held = _keep(facts, copies, held, without_patients(held, forgotten))
+        snapshot = evaluate([Block(source, 0, frame) for source, frame in held.items()], before, key, self.options.cells, forgotten)
         if snapshot is not None:
             told.write(json.dumps(before | dict(snapshot.versions)).encode())
             yield from snapshot.marts.items()
+            before |= snapshot.versions
+        if self.options.remember_days is not None:
+            silent = silent_patients(held, _since_us(self.options.remember_days)) - forgotten
+            held = _keep(facts, copies, held, without_patients(held, silent))
+            told.write(json.dumps(before | {k: -before[k] for k in silent if k in before}).encode())
         own = {s: f for s, f in held.items() if s not in (*DEVICE_SOURCES, "devices")}  # the others are counted where they are routed
         yield "held", _held("cell", key, own, copies)
 
