@@ -62,6 +62,7 @@ class Cluster:
         self.folder = folder.absolute()
         before = Ports.read(self._ports_file)
         self.ports = ports or before or Ports()
+        self.hosts = Hosts.of_environment()
         self.jar_folder = (jar_folder or self.folder / "jars").absolute()
         if before is not None and before != self.ports and any(m.up for m in self.status()):
             raise UsageError(f"the cluster in {folder} runs on other ports; stop it first, or leave the ports away")
@@ -69,12 +70,12 @@ class Cluster:
     @property
     def kafka(self) -> str:
         """Kafka's bootstrap servers."""
-        return f"{HOST}:{self.ports.kafka}"
+        return f"{self.hosts.kafka}:{self.ports.kafka}"
 
     @property
     def rest(self) -> str:
         """URL of Flink's pages and REST."""
-        return f"http://{HOST}:{self.ports.rest}"
+        return f"http://{self.hosts.jobmanager}:{self.ports.rest}"
 
     def beam_arguments(self, *, checkpoint_ms: int = 2000, parallelism: int = 1, resume: Path | str | None = None) -> list[str]:
         """Pipeline options that run a streaming pipeline here, from a checkpoint or savepoint if one is given.
@@ -82,8 +83,9 @@ class Cluster:
         A checkpoint every `checkpoint_ms`; `parallelism` is 1 or 2, for the task manager has two slots.
         """
         chosen = [
-            "--runner=PortableRunner", f"--job_endpoint={HOST}:{self.ports.job}", f"--artifact_endpoint={HOST}:{self.ports.artifact}",
-            "--environment_type=EXTERNAL", f"--environment_config={HOST}:{self.ports.workers}", "--streaming",
+            "--runner=PortableRunner", "--streaming", f"--job_endpoint={self.hosts.jobserver}:{self.ports.job}",
+            f"--artifact_endpoint={self.hosts.jobserver}:{self.ports.artifact}",
+            "--environment_type=EXTERNAL", f"--environment_config={HOST}:{self.ports.workers}",  # beside each task manager
             f"--parallelism={parallelism}", f"--checkpointing_interval={checkpoint_ms}",
             "--finish_bundle_before_checkpointing",  # or what the first stage gives never leaves its bundle
             "--max_bundle_time_mills=200", "--externalized_checkpoints_enabled", "--retain_externalized_checkpoints_on_cancellation",
@@ -182,7 +184,7 @@ class Cluster:
 
     def _setting(self, which: str, progress: Progress) -> Setting:
         fetched = jars.fetch(self.jar_folder, which, progress)
-        setting = Setting(self.folder, self.folder / "data", self.ports, Hosts(), jars.require_java(), fetched)
+        setting = Setting(self.folder, self.folder / "data", self.ports, self.hosts, jars.require_java(), fetched)
         write_configuration(setting)
         self.ports.write(self._ports_file)
         return setting

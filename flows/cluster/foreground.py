@@ -14,11 +14,12 @@ from flows.cluster.servers import NAMES, SERVERS, Setting, environment, format_k
 from schemas.errors import UsageError
 
 
-def become(name: str, folder: Path, data: Path, jar_folder: Path, hosts: Hosts, which: str = jars.SETS[0]) -> NoReturn:
+def become(name: str, folder: Path, data: Path, jar_folder: Path, which: str = jars.SETS[0]) -> NoReturn:
     """Write the configuration and become the named server; does not return. `UsageError` for an unknown name, or without Java."""
     if name not in NAMES:
         raise UsageError(f"{name}: is no server of the cluster; choose of {', '.join(NAMES)}")
-    setting = Setting(folder.absolute(), data.absolute(), Ports(), hosts, jars.require_java(), jars.fetch(jar_folder, which))
+    java, fetched = jars.require_java(), jars.fetch(jar_folder, which)
+    setting = Setting(folder.absolute(), data.absolute(), Ports(), Hosts.of_environment(), java, fetched)
     write_configuration(setting)
     if name == "kafka":
         format_kafka(setting)

@@ -7,7 +7,7 @@ import fcntl
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,8 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 SETS = ("beam-2.70", "beam-2.62")  # a profile each in deploy/flink/pom.xml, the first is the default there
 _OLDEST_JAVA = 17  # Kafka 4
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+
+Job = tuple[list[Path], Callable[[Path], None]]  # what it is made from, and how
 
 
 @dataclass(frozen=True)
@@ -70,27 +72,31 @@ def fetch(folder: Path, which: str = SETS[0], progress: Callable[[str, int, int]
     check_set(which)
     if not DEPLOY.is_dir():
         raise UsageError(f"{DEPLOY}: is not there; the cluster is started from a checkout of VNSight, not from an installed package")
-    jobs: dict[str, tuple[list[Path], Callable[[Path], None]]] = {
+    jobs: dict[str, Job] = {
         "kafka": ([DEPLOY / "kafka" / "pom.xml"], lambda to: _copy(DEPLOY / "kafka" / "pom.xml", which, to)),
         "flink": ([DEPLOY / "flink" / "pom.xml"], lambda to: _copy(DEPLOY / "flink" / "pom.xml", which, to)),
         "classes": ([DEPLOY / "flink" / "pom.xml", *_sources()], lambda to: _compile(folder / "flink", to)),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        stale = {name: job for name, job in jobs.items() if not _is_made(folder / name, which, job[0])}
-        for done, (name, (inputs, make)) in enumerate(stale.items()):
-            progress("jars", done, len(stale))
-            draft = folder / f"{name}.new"
-            shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir()
-            make(draft)
-            shutil.rmtree(folder / name, ignore_errors=True)
-            draft.replace(folder / name)
-            _stamp(folder / name).write_text(_digest(which, inputs), encoding="utf-8")
-    if stale:
-        progress("jars", len(stale), len(stale))
+    if any(not _is_made(folder / name, which, inputs) for name, (inputs, _) in jobs.items()):  # a folder that is complete may be read-only
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            _make(folder, which, jobs, progress)
     return Jars(folder.absolute())
+
+
+def _make(folder: Path, which: str, jobs: Mapping[str, Job], progress: Callable[[str, int, int], None]) -> None:
+    stale = {name: job for name, job in jobs.items() if not _is_made(folder / name, which, job[0])}
+    for done, (name, (inputs, make)) in enumerate(stale.items()):
+        progress("jars", done, len(stale))
+        draft = folder / f"{name}.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        make(draft)
+        shutil.rmtree(folder / name, ignore_errors=True)
+        draft.replace(folder / name)
+        _stamp(folder / name).write_text(_digest(which, inputs), encoding="utf-8")
+    progress("jars", len(stale), len(stale))
 
 
 def _stamp(made: Path) -> Path:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
@@ -69,7 +70,7 @@ class Ports:
 
 @dataclass(frozen=True, kw_only=True)
 class Hosts:
-    """Where the servers find each other."""
+    """Where the servers find each other, and we them."""
 
     bind: str = HOST
     """The address that servers listen on; 0.0.0.0 in a container."""
@@ -81,6 +82,13 @@ class Hosts:
     """Name of the job manager's machine."""
     taskmanager: str = HOST
     """Name under which the job manager calls this task manager."""
+    jobserver: str = HOST
+    """Name of the machine of Beam's job server."""
+
+    @classmethod
+    def of_environment(cls) -> Hosts:
+        """What VNSIGHT_HOST_BIND, VNSIGHT_HOST_JOBMANAGER and so on say, as containers set them; 127.0.0.1 where they say nothing."""
+        return cls(**{f.name: os.environ.get(f"VNSIGHT_HOST_{f.name.upper()}", HOST) for f in fields(cls)})
 
 
 def answers(port: int) -> bool:

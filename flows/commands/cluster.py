@@ -10,7 +10,6 @@ import cyclopts
 
 from flows.cluster import NAMES, Cluster, Ports
 from flows.cluster.jars import SETS
-from flows.cluster.ports import Hosts
 from flows.terminal import ERR, OUT, print_table, watch
 
 Which = Annotated[str, cyclopts.Parameter(name="--set")]
@@ -103,11 +102,11 @@ def fetch(*, jars: Path = Path(".flink/jars"), which: Which = SETS[0]) -> int:
 
 
 @cluster.command
-def run(
-    server: str, *, folder: Path = Path(".flink"), data: Path | None = None, jars: Path | None = None, host: Hosts = Hosts(),  # noqa: B008
-    which: Which = SETS[0],
-) -> int:  # fmt: skip
-    """Become one server, in the foreground and on other machines' addresses too: what a container runs.
+def run(server: str, *, folder: Path = Path(".flink"), data: Path | None = None, jars: Path | None = None, which: Which = SETS[0]) -> int:
+    """Become one server, in the foreground: what a container runs.
+
+    The environment names the others: VNSIGHT_HOST_ZOOKEEPER, _KAFKA, _JOBMANAGER, _TASKMANAGER (this one, as the job manager calls it), and
+    the address to listen on, VNSIGHT_HOST_BIND; each is 127.0.0.1 by default.
 
     Parameters
     ----------
@@ -124,4 +123,4 @@ def run(
     """
     from flows.cluster.foreground import become
 
-    become(server, folder, data or folder / "data", jars or folder / "jars", host, which)
+    become(server, folder, data or folder / "data", jars or folder / "jars", which)

@@ -351,6 +351,17 @@ def test_a_failing_maven_says_what_it_said(tmp_path: Path, monkeypatch: pytest.M
         jars.fetch(tmp_path / "jars")
 
 
+def test_containers_name_each_other_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert Hosts.of_environment() == Hosts()
+    for name in ("JOBMANAGER", "JOBSERVER", "KAFKA"):
+        monkeypatch.setenv(f"VNSIGHT_HOST_{name}", name.lower())
+    remote = Cluster(tmp_path, Ports())
+    assert (remote.rest, remote.kafka) == ("http://jobmanager:8081", "kafka:9092")
+    assert {"--job_endpoint=jobserver:8099", "--artifact_endpoint=jobserver:8098", "--environment_config=127.0.0.1:50000"} <= set(
+        remote.beam_arguments()
+    )
+
+
 # the command
 
 
