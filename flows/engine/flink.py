@@ -12,6 +12,7 @@ import httpx
 from schemas.errors import VNSightError
 
 END_MS = 9_223_372_036_854_775  # Beam's end of time, in milliseconds; all that was to come has come
+COUNTED = ".vnsight_"  # our counters, as Beam names them to Flink: 0.<step>.vnsight_<counter>
 RUNNING = ("INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "RECONCILING")
 
 
@@ -78,6 +79,22 @@ class Flink:
         last = (said.get("latest") or {}).get("completed") or {}
         counts = said["counts"]
         return Checkpoints(counts["completed"], counts["failed"], last.get("state_size", 0), last.get("latest_ack_timestamp", 0))
+
+    def counters(self, job: Job) -> dict[str, int]:
+        """What the steps of a job counted since it was begun or brought back, by name, all subtasks together."""
+        found: dict[str, int] = {}
+        for vertex in self._get(f"/jobs/{job.id}")["vertices"]:
+            path = f"/jobs/{job.id}/vertices/{vertex['id']}/metrics"
+            ids = [m["id"] for m in self._get(path) if COUNTED in m["id"]]
+            for metric in self._get(f"{path}?get={','.join(ids)}") if ids else []:
+                name = metric["id"].rpartition(COUNTED)[2]
+                found[name] = found.get(name, 0) + int(float(metric["value"]))
+        return found
+
+    def restarts(self, job: Job) -> int:
+        """How often Flink itself has begun a job again."""
+        found = self._get(f"/jobs/{job.id}/metrics?get=numRestarts")
+        return int(found[0]["value"]) if found else 0
 
     def why(self, job: Job) -> str:
         """The first line of what made a job fail; empty when nothing did."""
