@@ -59,7 +59,7 @@ def test_a_name_against_the_conventions_is_a_fault_of_ours(make, name):
 
 def test_a_workspace_without_anything(tmp_path: Path):
     found = read(render(Measured(Workspace(tmp_path)).families()))
-    assert found == dict.fromkeys(("vnsight_stream_up", "vnsight_load", "vnsight_waiting_files", "vnsight_waiting_updates"), {(): 0.0})
+    assert found == {f"vnsight_{name}": {(): 0.0} for name in ("stream_up", "load", "waiting_files", "waiting_updates")}
 
 
 def test_the_figures_of_a_study_are_those_of_its_window(study: Path):
