@@ -10,7 +10,8 @@ import polars as pl
 
 from pipelines.core.blocks import Block, pack
 from pipelines.core.cells import DEVICE_SOURCES, split
-from pipelines.transforms.stream import JoinDoseToOutcomes, RouteDeviceFacts, StreamOptions
+from pipelines.transforms.keyed import JoinDoseToOutcomes, RouteDeviceFacts
+from pipelines.transforms.stream_options import StreamOptions
 from schemas.contract import MARTS, load_contract
 from schemas.frames import mart_schema, window_names
 

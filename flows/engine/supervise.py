@@ -8,32 +8,27 @@ first two are faster.
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from flows.cluster import Cluster
 from flows.committer import commit_updates
 from flows.engine.flink import END_MS, Flink, FlinkAway, Job, SavepointFailed
+from flows.engine.job import Remembered, kafka_of, staged_facts
 from flows.lock import Busy, only_run
-from flows.sources import connectors
-from flows.sources.kafka import Topics
-from flows.steps import Outcome, live_tables
+from flows.steps import Outcome
 from flows.stream.status import Status
 from pipelines.kafka import Partition, Reader, Unreachable
 from pipelines.launch import silent
 from pipelines.updates import positions, waiting_updates
 from quality.alerts import notify_owner
-from schemas.contract import SOURCES, load_contract
+from schemas.contract import load_contract
 from schemas.errors import UsageError, VNSightError
 from schemas.milestones import milestone
 from schemas.workspace import Workspace
-from warehouse.delta import last_complete
 
 if TYPE_CHECKING:
     from pipelines.transforms.stream import StreamOptions
@@ -62,36 +57,6 @@ class Options:
 
 
 @dataclass
-class Remembered:
-    """What `stream/job.json` holds: the job, what it was begun with, and the savepoint of the last drain."""
-
-    name: str
-    job: str = ""
-    savepoint: str = ""
-    cells: int = 0
-    starts: int = 0
-
-    @classmethod
-    def read(cls, ws: Workspace) -> Remembered:
-        """What is remembered; a fresh name when there is nothing."""
-        try:
-            return cls(**json.loads(_path(ws).read_bytes()))
-        except FileNotFoundError:
-            return cls(f"vnsight-{ws.home.name}-{os.urandom(3).hex()}")
-
-    def write(self, ws: Workspace) -> None:
-        """Remember, by one rename."""
-        _path(ws).parent.mkdir(exist_ok=True)
-        temporary = _path(ws).with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        os.replace(temporary, _path(ws))
-
-
-def _path(ws: Workspace) -> Path:
-    return ws.home / "stream" / "job.json"
-
-
-@dataclass
 class Supervisor:
     """The streaming job of a workspace on a cluster."""
 
@@ -104,7 +69,7 @@ class Supervisor:
     told: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self.topics = _topics(self.ws)
+        self.topics = kafka_of(self.ws)
         self.flink = Flink(self.cluster.rest)
         self.memory = Remembered.read(self.ws)
         if self.memory.cells and self.memory.cells != self.options.cells:
@@ -151,7 +116,7 @@ class Supervisor:
             table.get("sasl_password_file"), self.options.lag_s, self.options.idle_s,
         )  # fmt: skip
         arguments = self.cluster.beam_arguments(checkpoint_ms=self.options.checkpoint_ms, resume=resume)
-        submit(self.memory.name, self._places(), source, self._stream_options(), _staged(self.ws), arguments)
+        submit(self.memory.name, self._places(), source, self._stream_options(), staged_facts(self.ws), arguments)
         milestone("engine:submitted")
         job = self._wait_for_job()
         self.memory = replace(self.memory, job=job.id, savepoint="", cells=self.options.cells, starts=self.memory.starts + 1)
@@ -315,18 +280,3 @@ class Supervisor:
         self.status.state, self.status.message = state, message
         self.status.save(self.ws)
         self.show(self.status, False)
-
-
-def _topics(ws: Workspace) -> Topics:
-    found = [c for c in connectors(ws) if isinstance(c, Topics)]
-    if len(found) != 1:
-        raise UsageError(
-            f'vnsight.toml: a streaming job reads one [[source]] with connector = "kafka", and there are {len(found)}; '
-            'declare one: name = "stream", connector = "kafka", servers = "127.0.0.1:9092"'
-        )
-    return found[0]
-
-
-def _staged(ws: Workspace) -> list[tuple[str, str]]:
-    live = live_tables(ws, last_complete(ws))
-    return [(source, path) for source in SOURCES for path in live.get(f"staged/{source}", {}).values()]

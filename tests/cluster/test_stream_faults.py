@@ -102,7 +102,7 @@ FAULTS = [("workers", kill_worker), ("taskmanager", kill_server("taskmanager")),
 def streamed(cluster, tmp_path_factory):
     """The study streamed through all the faults: its home, and what was done to it."""
     home = tmp_path_factory.mktemp("faults") / "home"
-    vnsight("simulate", home, "--patients", PATIENTS, "--days", DAYS, "--seed", 11, "--format", "ndjson")
+    vnsight("simulate", home, "--patients", PATIENTS, "--days", DAYS, "--seed", 11, "--format", "ndjson", timeout=900)
     toml = home / "vnsight.toml"
     before = toml.read_text()
     toml.write_text(f'{before}\n[[source]]\nname = "stream"\nconnector = "kafka"\nservers = "{cluster.kafka}"\nprefix = "{PREFIX}"\n')
@@ -159,7 +159,7 @@ def test_after_twelve_kills_a_drain_and_a_resume_the_marts_are_those_of_the_batc
     assert len(done) == 13
     by_stream = content_hash(home / "marts.duckdb")
     facts = query(home / "marts.duckdb", "select count(*) as n from streamed").column("n")[0].as_py()
-    vnsight("run", "--home", home, "--direct")
+    vnsight("run", "--home", home, "--direct", timeout=1200)
     assert facts >= PATIENTS
     assert content_hash(home / "marts.duckdb") == by_stream
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 
-def vnsight(*arguments: object, cwd: Path | None = None, code: int = 0, env: dict[str, str] | None = None) -> str:
+def vnsight(*arguments: object, cwd: Path | None = None, code: int = 0, env: dict[str, str] | None = None, timeout: float = 200) -> str:
     """Run the command as a user does; return what it printed, both streams."""
     import os
 
     call = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])} | (env or {})
-    done = subprocess.run(call, cwd=cwd, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(call, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
     assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
 

@@ -40,22 +40,28 @@ def arriving(worlds: int, seed: object) -> list[list[tuple[int, Line]]]:
     return [random.Random(f"{seed} {n}").sample(d, len(d)) for n, d in enumerate(due)]
 
 
-@pytest.fixture(scope="module")
-def streamed(tmp_path_factory: pytest.TempPathFactory):
-    """A thousand arrival orders in one stream; the watermark leaps ahead once, so that the rest comes beyond any allowance."""
-    home = tmp_path_factory.mktemp("stream")
-    (home / "secret.key").write_bytes(SECRET)
+def stream_of(worlds: int, seed: object) -> tuple[event_stream.TestStream, int]:
+    """So many arrival orders in one stream, and how many messages it holds; the watermark leaps ahead once, so that the rest comes
+    beyond any allowance."""
     stream, sent = event_stream.TestStream(coder=beam.coders.FastPrimitivesCoder()), 0
-    for step, due in enumerate(arriving(WORLDS, "beam")):
+    for step, due in enumerate(arriving(worlds, seed)):
         for half in (due[::2], due[1::2]):
             for source, lines in by_source(line for _, line in half).items():
                 time_ms = min(claimed for claimed, _ in half) * STEP_S * 1000
                 element = TimestampedValue((topic_of(source), time_ms, ipc(lines, sent)), time_ms / 1000)
                 stream, sent = stream.add_elements([element]), sent + len(lines)
         stream = stream.advance_watermark_to((step + 1) * STEP_S * (1 if step < STEPS - 2 else 1000))
+    return stream.advance_watermark_to_infinity(), sent
+
+
+@pytest.fixture(scope="module")
+def streamed(tmp_path_factory: pytest.TempPathFactory):
+    home = tmp_path_factory.mktemp("stream")
+    (home / "secret.key").write_bytes(SECRET)
+    stream, sent = stream_of(WORLDS, "beam")
     options = StreamOptions(str(home), cells=CellOptions(cells=3), settle_s=STEP_S)
     with beam.Pipeline(runner=BundleBasedDirectRunner(), options=PipelineOptions(["--streaming"])) as pipeline:
-        pipeline | stream.advance_watermark_to_infinity() | StreamMarts(options)
+        pipeline | stream | StreamMarts(options)
     return merge_updates(waiting_updates(Path(home))).tables, sent
 
 

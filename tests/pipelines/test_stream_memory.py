@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from pipelines.core.cells import CellOptions
-from pipelines.transforms import stream
+from pipelines.transforms import keyed
 from pipelines.transforms.stream import StreamOptions
 from tests.mini_runner import MiniRunner
 from tests.stream_world import assert_same, batch_of, by_source, facts_of_lines, lines_of
@@ -31,7 +31,7 @@ def runner():
 
 
 def held_rows(runner: MiniRunner) -> int:
-    return sum(len(stream.unpack(b).facts) for (step, _), s in runner.keys.items() if step == "join" for b in s.facts)
+    return sum(len(keyed.unpack(b).facts) for (step, _), s in runner.keys.items() if step == "join" for b in s.facts)
 
 
 def test_silent_patients_are_let_go_and_stay_as_they_were_told(runner, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.core import canonical, cells, shard, versions
 from pipelines.core.blocks import pack, unpack
-from pipelines.transforms import stream
+from pipelines.transforms import keyed
 from tests.pipelines.test_stream_orders import expected, run_stream
 from tests.stream_world import assert_same
 
@@ -28,8 +28,8 @@ def lose_a_timer(patch):
             look = type(look)()
         original(self, element, facts, news, look)
 
-    original = stream.JoinDoseToOutcomes.process
-    patch.setattr(stream.JoinDoseToOutcomes, "process", process)
+    original = keyed.JoinDoseToOutcomes.process
+    patch.setattr(keyed.JoinDoseToOutcomes, "process", process)
 
 
 def move_the_edge_of_the_window(patch):
@@ -54,7 +54,7 @@ def ignore_revisions_of_devices(patch):
 
 def never_send_what_waited(patch):
     original = cells.route_devices
-    patch.setattr(stream, "route_devices", lambda news, known, waiting, n: original(news, known, [], n))
+    patch.setattr(keyed, "route_devices", lambda news, known, waiting, n: original(news, known, [], n))
 
 
 def tell_only_the_new_owner(patch):
@@ -65,11 +65,11 @@ def tell_only_the_new_owner(patch):
         return rows, [(cell, cells.Block(b.source, b.time_ms, keep(b))) for cell, b in out]
 
     original = cells.route_devices
-    patch.setattr(stream, "route_devices", route)
+    patch.setattr(keyed, "route_devices", route)
 
 
 def compact_to_the_last_block(patch):
-    patch.setattr(stream, "compact", lambda blocks: list(blocks[-1:]))
+    patch.setattr(keyed, "compact", lambda blocks: list(blocks[-1:]))
 
 
 def drop_what_is_late(patch):
@@ -79,8 +79,8 @@ def drop_what_is_late(patch):
             return
         original(self, element, facts, news, look)
 
-    original = stream.JoinDoseToOutcomes.process
-    patch.setattr(stream.JoinDoseToOutcomes, "process", process)
+    original = keyed.JoinDoseToOutcomes.process
+    patch.setattr(keyed.JoinDoseToOutcomes, "process", process)
 
 
 def keep_old_owners_in_the_cache(patch):
@@ -89,8 +89,8 @@ def keep_old_owners_in_the_cache(patch):
             original(self, key, known)
         return self.owners[key][1]
 
-    original = stream.RouteDeviceFacts._owners
-    patch.setattr(stream.RouteDeviceFacts, "_owners", owners)
+    original = keyed.RouteDeviceFacts._owners
+    patch.setattr(keyed.RouteDeviceFacts, "_owners", owners)
 
 
 def say_told_before_it_is(patch):
@@ -101,7 +101,7 @@ def say_told_before_it_is(patch):
         one = min(snapshot.marts["patient_versions"]["patient_key"])
         return cells.Snapshot({m: f.filter(f["patient_key"] != one) for m, f in snapshot.marts.items()}, snapshot.versions)
 
-    patch.setattr(stream, "evaluate", evaluate)
+    patch.setattr(keyed, "evaluate", evaluate)
 
 
 MUTANTS = [

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of a streaming job before and between its lives: its name, its savepoint, what it reads and what it begins with."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from flows.sources import connectors
+from flows.sources.kafka import Topics
+from flows.steps import live_tables
+from schemas.contract import SOURCES
+from schemas.errors import UsageError
+from schemas.workspace import Workspace
+from warehouse.delta import last_complete
+
+
+@dataclass
+class Remembered:
+    """What `stream/job.json` holds: the job, what it was begun with, and the savepoint of the last drain."""
+
+    name: str
+    job: str = ""
+    savepoint: str = ""
+    cells: int = 0
+    starts: int = 0
+
+    @classmethod
+    def read(cls, ws: Workspace) -> Remembered:
+        """What is remembered; a fresh name when there is nothing."""
+        try:
+            return cls(**json.loads(_path(ws).read_bytes()))
+        except FileNotFoundError:
+            return cls(f"vnsight-{ws.home.name}-{os.urandom(3).hex()}")
+
+    def write(self, ws: Workspace) -> None:
+        """Remember, by one rename."""
+        _path(ws).parent.mkdir(exist_ok=True)
+        temporary = _path(ws).with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        os.replace(temporary, _path(ws))
+
+
+def _path(ws: Workspace) -> Path:
+    return ws.home / "stream" / "job.json"
+
+
+def kafka_of(ws: Workspace) -> Topics:
+    """The one Kafka a streaming job of a workspace reads; `UsageError` unless exactly one is declared."""
+    found = [c for c in connectors(ws) if isinstance(c, Topics)]
+    if len(found) != 1:
+        raise UsageError(
+            f'vnsight.toml: a streaming job reads one [[source]] with connector = "kafka", and there are {len(found)}; '
+            'declare one: name = "stream", connector = "kafka", servers = "127.0.0.1:9092"'
+        )
+    return found[0]
+
+
+def staged_facts(ws: Workspace) -> list[tuple[str, str]]:
+    """(source, fact file relative to the workspace) of what is staged as of the last complete load."""
+    live = live_tables(ws, last_complete(ws))
+    return [(source, path) for source in SOURCES for path in live.get(f"staged/{source}", {}).values()]
