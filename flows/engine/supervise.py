@@ -132,7 +132,7 @@ class Supervisor:
                 raise VNSightError(f"{waited}; the job was left alone. Look: vnsight cluster status")
             time.sleep(1)
         held = self._commit()
-        self._say("stopped", f"drained; the next start goes on from {self.memory.savepoint}")
+        self._say("stopped", f"drained; the next start goes on from {self.memory.savepoint or 'its last checkpoint'}")
         return held
 
     def _save(self) -> bool:
@@ -152,6 +152,7 @@ class Supervisor:
     def _commit(self) -> Outcome | None:
         """Commit all that waits; return the outcome if it was held. Another run at work is waited for, not broken."""
         while True:
+            began = time.monotonic()
             try:
                 with only_run(self.ws):
                     outcome = commit_updates(self.ws, silent)
@@ -162,6 +163,7 @@ class Supervisor:
                 return None
             self.status.epoch += 1
             self.status.load = outcome.load
+            self.status.epoch_seconds = {"all": round(time.monotonic() - began, 3)}
             if outcome.state == "held":
                 return outcome
 
@@ -173,14 +175,20 @@ class Supervisor:
                 return self._revive(job)
             watermark = self.flink.watermark_ms(job)
             weight = self.flink.checkpoints(job)
+        except Unreachable as error:  # met while the job is brought back; tried again at the next look
+            self._say("waiting", str(error))
+            return False
         except FlinkAway as error:
             self._say("waiting", str(error))
             self.away = self.away or time.monotonic()
             if time.monotonic() - self.away > self.options.away_s:
                 self._tell("away", f"{error}. The stream stands still; readers keep what they have")
             return False
-        self.pause, self.away = 1.0, 0.0
+        self.away = 0.0
         self.told.discard("away")
+        if weight.completed:  # a job that fails before its first checkpoint has not come back
+            self.pause = 1.0
+            self.told.discard("gone")
         ended = watermark is not None and watermark >= END_MS
         lag = {} if ended else self._lag()
         self.status.lag_messages, self.status.checkpoint_bytes = lag, weight.state_bytes

@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The supervisor of a streaming job against a Flink that fails, is away, stands still and drains, on a clock of our own."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from flows.engine import flink as rest
+from flows.engine import supervise
+from flows.engine.flink import END_MS
+from flows.engine.supervise import Options, Supervisor
+from flows.lock import only_run
+from flows.stream.status import read_status
+from pipelines.kafka import Unreachable
+from schemas.errors import VNSightError
+from schemas.workspace import open_workspace
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now, self.slept, self.on_sleep = 1000.0, [], lambda: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return 1_750_000_000.0 + self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+        self.on_sleep()
+
+
+class FakeFlink:
+    """What Flink's REST says; `away` hangs up, `spoilt` savepoints fail before one is made."""
+
+    def __init__(self) -> None:
+        self.jobs: list[dict] = []
+        self.away, self.spoilt, self.watermark, self.completed = False, 0, 1000, 5
+        self.asked: list[str] = []
+        self.submitted = 0
+
+    def submit(self, name: str, *_: object) -> None:
+        self.submitted += 1
+        number = self.submitted
+        self.jobs.append({"jid": f"job{number}", "name": name, "state": "RUNNING", "start-time": number})
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if self.away:
+            raise httpx.ConnectError("nobody there")
+        path = request.url.path
+        self.asked.append(f"{request.method} {path}")
+        if path == "/jobs/overview":
+            return httpx.Response(200, json={"jobs": self.jobs})
+        return httpx.Response(200, json=self._of_job(request.method, path))
+
+    def _of_job(self, method: str, path: str) -> object:
+        if path.endswith("/checkpoints"):
+            last = {"state_size": 2000, "latest_ack_timestamp": 1_750_000_000_000}
+            return {"counts": {"completed": self.completed, "failed": 1}, "latest": {"completed": last if self.completed else None}}
+        if path.endswith("/exceptions"):
+            return {"root-exception": "java.lang.Boom: it broke\n\tat Somewhere"}
+        if path.endswith("/metrics"):
+            return [{"id": "0.step.currentOutputWatermark", "value": str(self.watermark)}]
+        if path.endswith("/savepoints"):
+            return {"request-id": "r1"}
+        if "/savepoints/" in path:
+            if self.spoilt:
+                self.spoilt -= 1
+                return {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": "a step is not running"}}
+            self.jobs[-1]["state"] = "CANCELED"
+            return {"status": {"id": "COMPLETED"}, "operation": {"location": "file:/savepoints/s1"}}
+        if method == "PATCH":
+            self.jobs[-1]["state"] = "CANCELED"
+        return {"vertices": [{"id": "v1"}]}
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A workspace, its clock, its Flink, what the owner was told, and a way to make its supervisor."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "vnsight.toml").write_text('[[source]]\nname = "stream"\nconnector = "kafka"\nservers = "127.0.0.1:1"\n')
+    ws, clock, fake = open_workspace(home), Clock(), FakeFlink()
+    here = SimpleNamespace(ws=ws, clock=clock, flink=fake, told=[], resumed=[], behind={}, said=[])
+    cluster = SimpleNamespace(rest="http://127.0.0.1:2", folder=tmp_path / "flink")
+    cluster.latest_checkpoint = lambda job: f"/checkpoints/{job}/chk-9"
+    cluster.beam_arguments = lambda checkpoint_ms, resume: here.resumed.append(resume) or []
+
+    def make(**options: object) -> Supervisor:
+        made = Supervisor(ws, cluster, Options(**options), lambda status, ended: here.said.append((status.state, status.message)))
+        made.flink._client = httpx.Client(base_url=cluster.rest, transport=httpx.MockTransport(fake))
+        return made
+
+    here.make = make
+    monkeypatch.setattr(supervise, "time", clock)
+    monkeypatch.setattr(rest, "time", clock)
+    monkeypatch.setattr(supervise, "commit_updates", lambda ws, progress: None)
+    monkeypatch.setattr(supervise, "notify_owner", lambda _ws, _owner, _channel, title, body: here.told.append((title.split(": ")[1], body)))
+    monkeypatch.setattr(Supervisor, "_lag", lambda self: dict(here.behind))
+    monkeypatch.setattr(Supervisor, "_places", lambda self: [("vnsight.devices", 0, 0)])
+    monkeypatch.setattr("pipelines.transforms.submit.submit", fake.submit)
+    return here
+
+
+def of(told: list[tuple[str, str]]) -> list[str]:
+    return [what for what, _ in told]
+
+
+def remembered(world) -> dict:
+    return json.loads((world.ws.home / "stream" / "job.json").read_text())
+
+
+def test_a_first_start_submits_and_remembers(world):
+    made = world.make(cells=4)
+    made.start()
+    assert world.resumed == [None]
+    assert remembered(world) | {"name": ""} == {"name": "", "job": "job1", "savepoint": "", "cells": 4, "starts": 1}
+
+
+def test_a_job_that_runs_is_taken_over(world):
+    world.make(cells=4).start()
+    second = world.make(cells=16)
+    second.start()
+    assert len(world.flink.jobs) == 1
+    assert second.options.cells == 4  # the keys of a state cannot be cut anew
+
+
+def test_a_failed_job_goes_on_from_its_last_checkpoint_with_growing_pauses(world):
+    made = world.make()
+    made.start()
+    for _ in range(8):
+        world.flink.jobs[-1]["state"] = "FAILED"
+        made._look()
+    assert world.clock.slept == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert world.resumed == [None, *(f"/checkpoints/job{n}/chk-9" for n in range(1, 9))]
+    assert of(world.told) == ["gone"]
+    assert "it broke" in world.told[0][1]
+
+
+def test_a_job_flink_has_forgotten_is_begun_from_its_checkpoint(world):
+    made = world.make()
+    made.start()
+    world.flink.jobs.clear()
+    made._look()
+    assert world.resumed == [None, "/checkpoints/job1/chk-9"]
+
+
+def test_pauses_grow_until_a_checkpoint_shows_that_the_job_works(world):
+    made = world.make()
+    made.start()
+    world.flink.completed = 0
+    for _ in range(3):  # it runs for a moment, and fails again
+        world.flink.jobs[-1]["state"] = "FAILED"
+        made._look()
+        made._look()
+    assert world.clock.slept == [1, 2, 4]
+    assert of(world.told) == ["gone"]
+    world.flink.completed = 1
+    made._look()
+    world.flink.jobs[-1]["state"] = "FAILED"
+    made._look()
+    assert world.clock.slept == [1, 2, 4, 1]
+    assert of(world.told) == ["gone", "gone"]  # another trouble
+
+
+def test_a_broker_that_is_away_while_the_job_is_brought_back_is_waited_for(world, monkeypatch):
+    def away(self):
+        raise Unreachable("the broker is away")
+
+    made = world.make()
+    made.start()
+    world.flink.jobs[-1]["state"] = "FAILED"
+    with monkeypatch.context() as patch:
+        patch.setattr(Supervisor, "_places", away)
+        assert made._look() is False
+        assert (made.status.state, made.status.message) == ("waiting", "the broker is away")
+    made._look()
+    assert len(world.flink.jobs) == 2
+
+
+def test_a_flink_that_is_away_is_told_after_a_while_and_once(world):
+    made = world.make(away_s=60)
+    made.start()
+    world.flink.away = True
+    for seconds in (0, 30, 29):
+        world.clock.now += seconds
+        assert made._look() is False
+    assert (made.status.state, world.told) == ("waiting", [])
+    for _ in range(3):
+        world.clock.now += 30
+        made._look()
+    assert of(world.told) == ["away"]
+    world.flink.away = False
+    made._look()
+    assert made.status.state == "running"
+    world.flink.away = True
+    made._look()
+    world.clock.now += 61
+    made._look()
+    assert of(world.told) == ["away", "away"]
+    assert len(world.flink.jobs) == 1  # the job itself was never touched
+
+
+def test_a_watermark_that_stands_still_is_told_once_and_again_after_it_moved(world):
+    made = world.make(stall_s=600)
+    made.start()
+    world.behind = {"vnsight.devices": 3}
+    for _ in range(5):
+        made._look()
+        world.clock.now += 400
+    assert of(world.told) == ["stalled"]
+    assert "while 3 messages wait" in world.told[0][1]
+    world.flink.watermark = 2000
+    made._look()
+    assert of(world.told) == ["stalled"]
+    world.clock.now += 601
+    made._look()
+    assert of(world.told) == ["stalled", "stalled"]
+
+
+def test_a_watermark_stands_still_in_silence_when_nothing_waits(world):
+    made = world.make(stall_s=600)
+    made.start()
+    for _ in range(5):
+        made._look()
+        world.clock.now += 400
+    assert world.told == []
+
+
+def test_too_many_waiting_messages_are_told_once_and_again_after_they_were_read(world):
+    made = world.make(most_lag=10)
+    made.start()
+    for n in (10, 11, 12, 3, 11):
+        world.behind = {"vnsight.devices": n}
+        made._look()
+    assert of(world.told) == ["lag", "lag"]
+
+
+def test_a_drain_leaves_a_savepoint_that_the_next_start_uses_once(world):
+    made = world.make()
+    made.start()
+    made.drain()
+    assert remembered(world)["savepoint"] == "file:/savepoints/s1"
+    assert read_status(world.ws)["state"] == "stopped"
+    world.make().start()
+    assert world.resumed == [None, "file:/savepoints/s1"]
+    assert remembered(world)["savepoint"] == ""  # from here its own checkpoints are younger
+
+
+def test_a_drain_waits_while_flink_is_away_and_tries_a_failed_savepoint_again(world):
+    made = world.make(drain_s=180)
+    made.start()
+    world.flink.away, world.flink.spoilt = True, 2
+    looks = iter(range(100))
+
+    def come_back() -> None:
+        world.flink.away = next(looks) < 5
+
+    world.clock.on_sleep = come_back
+    made.drain()
+    assert remembered(world)["savepoint"] == "file:/savepoints/s1"
+    assert any("the savepoint failed" in message for _, message in world.said)
+
+
+def test_a_drain_that_cannot_be_done_leaves_the_job_alone(world):
+    made = world.make(drain_s=20)
+    made.start()
+    world.flink.away = True
+    with pytest.raises(VNSightError, match="no savepoint could be made in 20 s; the job was left alone"):
+        made.drain()
+    assert world.flink.jobs[-1]["state"] == "RUNNING"
+    assert remembered(world)["savepoint"] == ""
+
+
+def test_a_drain_of_a_job_that_is_gone_says_where_the_next_start_goes_on(world):
+    made = world.make()
+    made.start()
+    world.flink.jobs[-1]["state"] = "FAILED"
+    made.drain()
+    assert made.status.message == "drained; the next start goes on from its last checkpoint"
+
+
+def test_told_to_stop_it_drains(world):
+    stop = threading.Event()
+    stop.set()
+    assert world.make().run(stop) is None
+    assert world.flink.jobs[-1]["state"] == "CANCELED"
+
+
+def test_until_idle_it_ends_when_every_partition_has_ended(world):
+    world.flink.watermark = END_MS
+    assert world.make(until_idle=True).run(threading.Event()) is None
+    assert "PATCH /jobs/job1" in world.flink.asked
+    assert read_status(world.ws)["message"] == "all is read"
+
+
+def test_a_commit_that_is_held_ends_the_supervision_and_not_the_job(world, monkeypatch):
+    held = SimpleNamespace(load=3, state="held")
+    monkeypatch.setattr(supervise, "commit_updates", lambda ws, progress: held)
+    assert world.make().run(threading.Event()) is held
+    assert read_status(world.ws)["state"] == "held"
+    assert world.flink.jobs[-1]["state"] == "RUNNING"
+
+
+def test_commits_are_counted_and_another_run_is_waited_for(world, monkeypatch):
+    outcomes: list[Callable | None] = [SimpleNamespace(load=2, state="published"), SimpleNamespace(load=3, state="flagged"), None]
+    monkeypatch.setattr(supervise, "commit_updates", lambda ws, progress: outcomes.pop(0))
+    made = world.make()
+    with only_run(world.ws):
+        assert made._commit() is None
+    assert made.status.state == "waiting"
+    assert "another run is at work" in made.status.message
+    assert made._commit() is None
+    assert (made.status.epoch, made.status.load) == (2, 3)
+    assert made.status.epoch_seconds == {"all": 0.0}
