@@ -62,7 +62,7 @@ class _Watched:
         if (self.ws.home / "stream" / "job.json").exists() and (self.folder / "ports.json").exists():
             from flows.cluster import Cluster
             from flows.engine.flink import Flink
-            from flows.engine.supervise import Remembered
+            from flows.engine.job import Remembered
             from flows.metrics.flink_job import of_job
 
             found += of_job(Flink(Cluster(self.folder).rest), Remembered.read(self.ws).name)

@@ -104,7 +104,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(supervise, "time", clock)
     monkeypatch.setattr(rest, "time", clock)
     monkeypatch.setattr(supervise, "commit_updates", lambda ws, progress: None)
-    monkeypatch.setattr(supervise, "notify_owner", lambda _ws, _owner, _channel, title, body: here.told.append((title.split(": ")[1], body)))
+    monkeypatch.setattr(supervise, "notify_owner", lambda _ws, _to, _by, title, body: here.told.append((title.split(": ")[1], body)))
     monkeypatch.setattr(Supervisor, "_lag", lambda self: dict(here.behind))
     monkeypatch.setattr(Supervisor, "_places", lambda self: [("vnsight.devices", 0, 0)])
     monkeypatch.setattr("pipelines.transforms.submit.submit", fake.submit)
