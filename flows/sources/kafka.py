@@ -103,6 +103,9 @@ class Topics:
                 f"{error}: it was deleted and made anew. Give source {self.name} a new name in vnsight.toml to read it from its beginning "
                 "(what is known stays, copies do not count twice)"
             ) from error
+        finally:
+            if self.budget is None:  # a night's pull, not one of many
+                self.close()
 
     def fetch(self, item: Item) -> Iterable[bytes]:
         """The messages of an item as an Arrow IPC file, the same bytes for the same messages."""

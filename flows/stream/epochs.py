@@ -24,6 +24,7 @@ from flows.sources.connector import Connector, NotYet, Progress, pull
 from flows.sources.kafka import MAX_MESSAGES, Topics
 from flows.steps import Outcome
 from flows.stream.status import Status
+from flows.stream.tidy import Tidy
 from pipelines.launch import silent
 from schemas.errors import VNSightError
 from schemas.load import Landed
@@ -113,6 +114,7 @@ class Epochs:
         self.most = options.max_messages or max((t.max_messages for t in self.sources.topics), default=MAX_MESSAGES)
         self.sources.bound = self.most
         self.status = Status(options.interval_s, self.most)
+        self.tidy = Tidy()
 
     def run(self, stop: Event) -> Outcome | None:
         """Run epochs until told to stop, idle (if asked for) or held back; return the outcome that was held, if one was."""
@@ -179,6 +181,8 @@ class Epochs:
         self._tell(state="running", epoch=self.status.epoch + 1)
         outcome = run_steps(self.ws, silent, do=do)
         held = outcome if outcome.state == "held" else None
+        with guard_storage("tidying up"):
+            self.tidy(self.ws)
         self._adapt(sum(seconds.values()))
         self._count([o for o in outcomes if o is not held], seconds)
         self._listen()

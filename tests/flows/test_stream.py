@@ -19,6 +19,7 @@ from flows import cli, nightly
 from flows.lock import only_run, only_stream
 from flows.sources.connector import Item, NotYet
 from flows.stream import epochs as loop
+from flows.stream import tidy as tidying
 from flows.stream.epochs import Epochs, Options, Sources
 from flows.stream.status import Status, one_line, read_status
 from pipelines import kafka
@@ -30,6 +31,8 @@ from simulator.live import Options as LiveOptions
 from simulator.live import Replay, read_inbox, send
 from tests.mock_broker import Broker
 from tests.small_world import device, patient, response, session
+from warehouse import publish
+from warehouse.delta import last_complete, live_files
 from warehouse.hash import content_hash
 from warehouse.sql import query
 
@@ -355,3 +358,47 @@ def test_rows_without_a_patient_are_of_no_harm(ws, broker, unaudited):
     broker.send("patients", patient(1))
     stream(ws)
     assert query(ws, "select count(*)::int as n from scores").to_pylist()[0]["n"] > 0
+
+
+def parts(ws):
+    return {p for table in ("staged", "marts") for p in (ws.home / table).glob("*/_shard=*/*.parquet")}
+
+
+def test_what_epochs_replaced_goes_once_nobody_can_read_it(ws, broker, unaudited, monkeypatch):
+    for n in range(3):
+        broker.send("patients", patient(4, recorded_at=f"2025-02-0{n + 1}T00:00:00Z"))
+        stream(ws)
+    versions = last_complete(ws).versions
+    shown = {ws.home / path for table in versions for path in live_files(ws, table, versions[table])} & parts(ws)
+    before, hashed = parts(ws), content_hash(ws)["all"]
+    assert shown < before
+    now = [5000.0]
+    monkeypatch.setattr(tidying, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    tidy = tidying.Tidy(grace_s=900)
+    assert tidy(ws) == 0
+    now[0] += 899
+    assert tidy(ws) == 0
+    assert parts(ws) == before
+    now[0] += 61
+    assert tidy(ws) == len(before - shown)
+    assert parts(ws) == shown
+    assert [p.name for p in sorted(ws.loads.glob("0*[0-9]"))] == ["000003"]
+    publish.refresh(ws, force=True)
+    assert content_hash(ws)["all"] == hashed
+    broker.send("patients", patient(5))
+    assert stream(ws).status.load == 4
+
+
+def test_what_a_held_load_shows_is_kept(ws, broker, unaudited):
+    broker.send("patients", patient(4))
+    stream(ws)
+    orphan = ws.home / "marts" / "patients" / "_shard=0" / "of_the_candidate.parquet"
+    orphan.write_bytes(b"")
+    held = ws.home / "reports" / "held" / "load-2.duckdb"
+    held.parent.mkdir()
+    held.touch()
+    tidy = tidying.Tidy(grace_s=0, every_s=0)
+    assert tidy(ws) == 0
+    held.unlink()
+    assert tidy(ws) == 1
+    assert not orphan.exists()
