@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from flows.commands import Home, find_workspace
+from flows.stream.stopping import asked_to_stop
 from flows.terminal import ERR, OUT, text_of
 from schemas.errors import UsageError
 
@@ -63,7 +62,7 @@ def stream(  # noqa: PLR0913 - options of a command line
     ws = find_workspace(home)
     if engine == "flink":
         return _on_flink(ws, cluster, epoch, settle, None if idle is None or idle < 0 else idle, until_idle)
-    with only_stream(ws), _shown() as show, _asked_to_stop() as stop:
+    with only_stream(ws), _shown() as show, asked_to_stop(_say_stopping) as stop:
         epochs = Epochs(ws, Options(epoch, max_messages, until_idle), show)
         held = epochs.run(stop)
     if held is not None:
@@ -88,7 +87,7 @@ def _on_flink(ws: Workspace, folder: Path, commit_s: float, settle_s: float, idl
     down = [m.name for m in here.status() if not m.up]
     if down:
         raise UsageError(f"the cluster in {folder} is not up ({', '.join(down)}); start it: vnsight cluster up --folder {folder}")
-    with only_stream(ws), _shown() as show, _asked_to_stop() as stop:
+    with only_stream(ws), _shown() as show, asked_to_stop(_say_stopping) as stop:
         options = Options(commit_s=commit_s, settle_s=settle_s, idle_s=idle_s, until_idle=until_idle)
         supervisor = Supervisor(ws, here, options, show)
         held = supervisor.run(stop)
@@ -99,26 +98,8 @@ def _on_flink(ws: Workspace, folder: Path, commit_s: float, settle_s: float, idl
     return 0
 
 
-@contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; the second one interrupts."""
-    stop = threading.Event()
-
-    def ask(_signal: int, _frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        ERR.print("stopping after this epoch; once more to stop now")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _say_stopping() -> None:
+    ERR.print("stopping after this epoch; once more to stop now")
 
 
 class _Lines:
