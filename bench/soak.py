@@ -82,7 +82,8 @@ def soak(here: Cluster, study: Path, home: Path, minutes: float) -> tuple[int, l
     with read_inbox(study) as spool:
         options = Options(batch=20, prefix=PREFIX)
         sent += send(Replay(spool, options), here.kafka, partitions=1, prefix=PREFIX).rows
-        process = subprocess.Popen(call, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with (home / "stream.log").open("w") as log:
+            process = subprocess.Popen(call, cwd=ROOT, stdout=log, stderr=log)
         began = time.time()
 
         def watch() -> None:
@@ -95,6 +96,9 @@ def soak(here: Cluster, study: Path, home: Path, minutes: float) -> tuple[int, l
         watcher.start()
         while time.time() - began < minutes * 60:
             time.sleep(20)
+            if process.poll() is not None:
+                over.set()
+                raise SystemExit(f"the stream ended with {process.returncode}: {(home / 'stream.log').read_text()[-500:]}")
             passes += 1
             sent += send(Replay(spool, replace(options, road=ROUGH, seed=passes + 1)), here.kafka, partitions=1, prefix=PREFIX).rows
         until = time.time() + 300
