@@ -74,7 +74,8 @@ def main() -> None:
 def soak(here: Cluster, study: Path, home: Path, minutes: float) -> tuple[int, list[dict[str, float]], int]:
     """Upload the study again and again for so many minutes; return records sent, samples, passes."""
     call = [
-        *CLI, "stream", "--home", str(home), "--engine", "flink", "--cluster", str(here.folder), "--epoch", "10", "604800", "--idle", "5",
+        *CLI, "stream", "--home", str(home), "--engine", "flink", "--cluster", str(here.folder), "--epoch", "10",
+        "--settle", "604800", "--idle", "5",
     ]  # fmt: skip
     samples: list[dict[str, float]] = []
     sent = passes = 0
