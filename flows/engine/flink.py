@@ -53,7 +53,9 @@ class Flink:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._client = httpx.Client(base_url=address, timeout=10.0, trust_env=False)
+        # no connection is kept: a server that is killed would leave it half open, and nobody there to close it
+        unkept = httpx.Limits(max_keepalive_connections=0)
+        self._client = httpx.Client(base_url=address, timeout=10.0, trust_env=False, limits=unkept)
 
     def find(self, name: str) -> Job | None:
         """The youngest job of a name; None when there is none. `FlinkAway` when Flink does not answer."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prism, Beam's own local runner, as a second witness: a sample of the arrival orders ends there, too, in the rows of the batch."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -24,6 +25,13 @@ pytestmark = [
 ]  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
 WORLDS = 60
+
+
+@pytest.fixture(autouse=True)
+def swept():
+    """What Beam leaves open is collected here, where it is let pass, and not in the middle of somebody else's test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
