@@ -53,14 +53,14 @@ class Running(Protocol):
 
 @flow(name="stream", retries=0, persist_result=False, validate_parameters=True)
 def stream(  # noqa: PLR0913 - parameters of a deployment
-    home: str, *, engine: Engine = "epochs", cluster: str = ".flink", epoch_s: float = 10.0, settle_s: float = 3600.0,
-    idle_s: float | None = 60.0, stall_s: float = 600.0, most_lag: int = 1_000_000, until_idle: bool = False,
+    home: str, *, engine: Engine = "epochs", cluster: str = ".flink", epoch_s: float = 10.0, settle_s: float | None = None,
+    idle_s: float | None = None, stall_s: float | None = None, most_lag: int | None = None, until_idle: bool = False,
 ) -> State[Any]:  # fmt: skip
     """Load what comes while it comes into the workspace in `home`; end Cancelled when asked to stop, Completed with `until_idle`.
 
-    `engine` and the rest are those of `vnsight stream`; `stall_s` and `most_lag` say when the owner is told that the watermark of a
-    job on Flink stands still, or that too many messages wait. Raises `LoadHeld` when the gate holds a load back, `Busy` when the
-    workspace has a stream already.
+    `engine` and the rest are those of `vnsight stream`; what is not given is as `[stream]` of `vnsight.toml` says: `stall_s` and
+    `most_lag` when the owner is told that the watermark of a job on Flink stands still, or that too many messages wait. Raises
+    `LoadHeld` when the gate holds a load back, `Busy` when the workspace has a stream already.
     """
     ws = open_workspace(Path(home))
     log = get_run_logger()
@@ -93,7 +93,7 @@ def _supervisor(ws: Workspace, folder: Path, show: Show, **options: Any) -> Runn
 
     if not folder.is_dir():
         raise UsageError(f"{folder.absolute()} is no folder of a cluster; start one there: vnsight cluster up --folder {folder.absolute()}")
-    return Supervisor(ws, Cluster(folder), Options(**options, drain_s=DRAIN_S), show)
+    return Supervisor(ws, Cluster(folder), Options.declared(ws, **options, drain_s=DRAIN_S), show)
 
 
 class Watcher:

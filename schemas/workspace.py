@@ -7,10 +7,11 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from schemas.errors import UsageError
 
+Table = TypeVar("Table", "Settings", "Stream")
 CONVENTIONS = ("on_only", "ramp_trapezoid", "ramp_full")
 
 
@@ -39,12 +40,47 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """How a job on Flink reads and remembers (table `[stream]`); none of it changes what the marts hold in the end.
+
+    `settle_s`: event time after which news is looked at. `lag_s`: how far the watermark stays behind the newest message of a partition.
+    `idle_s`: after which a silent partition holds the others up no more; negative: never, as for replays of the past. `remember_days`:
+    after which the facts of a patient of whom nothing came are let go; what comes later is left to the nightly run; 0: for ever. `cells`:
+    keys of the state, fixed for its life. `checkpoint_ms`: from one checkpoint to the next. The owner is told when the watermark stands
+    still for `stall_s` while messages wait, when more than `most_lag` wait, and when the cluster does not answer for `away_s`.
+    """
+
+    settle_s: float = 3600.0
+    lag_s: float = 0.0
+    idle_s: float = 60.0
+    remember_days: float = 0.0
+    cells: int = 16
+    checkpoint_ms: int = 5000
+    stall_s: float = 600.0
+    most_lag: int = 1_000_000
+    away_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        least = {"settle_s": 0, "lag_s": 0, "remember_days": 0, "cells": 1, "checkpoint_ms": 100, "stall_s": 1, "most_lag": 0, "away_s": 1}
+        for name in (f.name for f in fields(Stream)):
+            value = getattr(self, name)
+            whole = name in ("cells", "checkpoint_ms", "most_lag")
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                raise UsageError(f"vnsight.toml, stream.{name}: {value!r} is no {'whole ' if whole else ''}number")
+            if value < least.get(name, value):
+                raise UsageError(f"vnsight.toml, stream.{name}: {value} is below {least[name]}")
+        if self.cells > 4096:
+            raise UsageError(f"vnsight.toml, stream.cells: {self.cells} is above 4096")
+
+
+@dataclass(frozen=True)
 class Workspace:
     """Where the parts of one study lie, with its settings and its declared sources (raw tables of the TOML file)."""
 
     home: Path
     settings: Settings = Settings()
     sources: tuple[Mapping[str, Any], ...] = field(default=())
+    stream: Stream = Stream()
 
     @property
     def wide(self) -> dict[str, Mapping[str, Any]]:
@@ -97,13 +133,14 @@ class Workspace:
         return self.home / self.settings.secret_file
 
 
-def _settings(table: Mapping[str, Any]) -> Settings:
-    known = {f.name for f in fields(Settings)}
+def _read(kind: type[Table], document: Mapping[str, Any], name: str) -> Table:
+    table = document.get(name, {})
+    known = {f.name for f in fields(kind)}
     unknown = sorted(set(table) - known)
     if unknown:
-        raise UsageError(f"vnsight.toml, workspace.{unknown[0]}: not a setting; there are: {', '.join(sorted(known))}")
+        raise UsageError(f"vnsight.toml, {name}.{unknown[0]}: not a setting; there are: {', '.join(sorted(known))}")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-    return Settings(**values)
+    return kind(**values)
 
 
 def open_workspace(home: Path) -> Workspace:
@@ -118,7 +155,8 @@ def open_workspace(home: Path) -> Workspace:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path.name} cannot be read: {error}") from error
-    unknown = sorted(set(document) - {"workspace", "source"})
+    unknown = sorted(set(document) - {"workspace", "stream", "source"})
     if unknown:
-        raise UsageError(f"vnsight.toml, [{unknown[0]}]: not a table it knows; there are: [workspace] and [[source]]")
-    return Workspace(home, _settings(document.get("workspace", {})), tuple(document.get("source", ())))
+        raise UsageError(f"vnsight.toml, [{unknown[0]}]: not a table it knows; there are: [workspace], [stream] and [[source]]")
+    settings, stream = _read(Settings, document, "workspace"), _read(Stream, document, "stream")
+    return Workspace(home, settings, tuple(document.get("source", ())), stream)

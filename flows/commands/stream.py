@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 def stream(  # noqa: PLR0913 - options of a command line
     *, home: Home = None, epoch: float = 10.0, max_messages: int | None = None, until_idle: bool = False,
-    engine: Literal["epochs", "flink"] = "epochs", cluster: Path = Path(".flink"), settle: float = 3600.0, idle: float | None = 60.0,
+    engine: Literal["epochs", "flink"] = "epochs", cluster: Path = Path(".flink"), settle: float | None = None,
+    idle: float | None = None,
 ) -> int:  # fmt: skip
     """Load what comes while it comes: every few seconds a run of pull, check, join, audit and publish over the patients it touches.
 
@@ -47,9 +48,10 @@ def stream(  # noqa: PLR0913 - options of a command line
     cluster
         With flink: the folder of the cluster.
     settle
-        With flink: seconds of event time after which what came is looked at.
+        With flink: seconds of event time after which what came is looked at; else as [stream] of vnsight.toml says.
     idle
-        With flink: seconds after which a silent partition holds the others up no more; a negative number: never (a replay of the past).
+        With flink: seconds after which a silent partition holds the others up no more; a negative number: never (a replay of the past);
+        else as [stream] says.
     """
     from flows.commands.runs import report
     from flows.lock import only_stream
@@ -61,7 +63,7 @@ def stream(  # noqa: PLR0913 - options of a command line
         raise UsageError(f"--max-messages {max_messages}: give at least 1")
     ws = find_workspace(home)
     if engine == "flink":
-        return _on_flink(ws, cluster, epoch, settle, None if idle is None or idle < 0 else idle, until_idle)
+        return _on_flink(ws, cluster, epoch, settle, idle, until_idle)
     with only_stream(ws), _shown() as show, asked_to_stop(_say_stopping) as stop:
         epochs = Epochs(ws, Options(epoch, max_messages, until_idle), show)
         held = epochs.run(stop)
@@ -76,7 +78,9 @@ def stream(  # noqa: PLR0913 - options of a command line
     return 0
 
 
-def _on_flink(ws: Workspace, folder: Path, commit_s: float, settle_s: float, idle_s: float | None, until_idle: bool) -> int:
+def _on_flink(
+    ws: Workspace, folder: Path, commit_s: float, settle_s: float | None, idle_s: float | None, until_idle: bool,
+) -> int:  # fmt: skip
     """Supervise the job of a workspace from this terminal."""
     from flows.cluster import Cluster
     from flows.commands.runs import report
@@ -88,7 +92,7 @@ def _on_flink(ws: Workspace, folder: Path, commit_s: float, settle_s: float, idl
     if down:
         raise UsageError(f"the cluster in {folder} is not up ({', '.join(down)}); start it: vnsight cluster up --folder {folder}")
     with only_stream(ws), _shown() as show, asked_to_stop(_say_stopping) as stop:
-        options = Options(commit_s=commit_s, settle_s=settle_s, idle_s=idle_s, until_idle=until_idle)
+        options = Options.declared(ws, commit_s=commit_s, settle_s=settle_s, idle_s=idle_s, until_idle=until_idle)
         supervisor = Supervisor(ws, here, options, show)
         held = supervisor.run(stop)
     if held is not None:

@@ -28,7 +28,7 @@ from quality.alerts import notify_owner
 from schemas.contract import load_contract
 from schemas.errors import UsageError, VNSightError
 from schemas.milestones import milestone
-from schemas.workspace import Workspace
+from schemas.workspace import Stream, Workspace
 
 if TYPE_CHECKING:
     from pipelines.transforms.stream import StreamOptions
@@ -37,23 +37,18 @@ Show = Callable[[Status, bool], None]
 
 
 @dataclass(frozen=True)
-class Options:
-    """`commit_s`: seconds between commits. `settle_s`: event time after which news is looked at. `cells`: keys of the state, fixed for
-    the life of a state. `lag_s`, `idle_s`: see `KafkaOptions`. `stall_s`: a watermark that stands still for so long while messages wait
-    is told to the owner. `most_lag`: as many waiting messages are. `away_s`: a cluster that does not answer for so long is. `drain_s`:
-    how long a savepoint is tried. `until_idle`: end when every partition has ended or nothing waits."""
+class Options(Stream):
+    """What the workspace declares, and `commit_s`: seconds between commits. `drain_s`: how long a savepoint is tried. `until_idle`: end
+    when every partition has ended or nothing waits."""
 
     commit_s: float = 15.0
-    settle_s: float = 3600.0
-    cells: int = 16
-    lag_s: float = 0.0
-    idle_s: float | None = 60.0
-    stall_s: float = 600.0
-    most_lag: int = 1_000_000
-    away_s: float = 60.0
     drain_s: float = 180.0
-    checkpoint_ms: int = 5000
     until_idle: bool = False
+
+    @classmethod
+    def declared(cls, ws: Workspace, **chosen: Any) -> Options:
+        """What the workspace declares, but for what was chosen for this time (None: nothing was)."""
+        return cls(**vars(ws.stream) | {name: value for name, value in chosen.items() if value is not None})
 
 
 @dataclass
@@ -113,7 +108,7 @@ class Supervisor:
         table = next(t for t in self.ws.sources if t["name"] == self.topics.name)
         source = KafkaOptions(
             {k: v for k, v in self.topics.config.items() if k != "sasl.password"}, table.get("sasl_password_env"),
-            table.get("sasl_password_file"), self.options.lag_s, self.options.idle_s,
+            table.get("sasl_password_file"), self.options.lag_s, self._idle_s,
         )  # fmt: skip
         arguments = self.cluster.beam_arguments(checkpoint_ms=self.options.checkpoint_ms, resume=resume)
         submit(self.memory.name, self._places(), source, self._stream_options(), staged_facts(self.ws), arguments)
@@ -196,11 +191,15 @@ class Supervisor:
         self.status.checkpoint_age_s = max(0.0, time.time() - weight.last_ms / 1000) if weight.last_ms else 0.0
         self._say("running" if job.state == "RUNNING" else "waiting", "" if job.state == "RUNNING" else f"Flink is {job.state.lower()}")
         self._alarm(watermark, sum(lag.values()))
-        return ended or (self.options.idle_s is not None and not sum(lag.values()) and self._settled())
+        return ended or (self._idle_s is not None and not sum(lag.values()) and self._settled())
 
     def _settled(self) -> bool:
         """Nothing waits at the broker and the watermark follows the clock: what came was looked at."""
-        return self.status.watermark_ms / 1000 > time.time() - (self.options.idle_s or 0) - self.options.lag_s - 30
+        return self.status.watermark_ms / 1000 > time.time() - (self._idle_s or 0) - self.options.lag_s - 30
+
+    @property
+    def _idle_s(self) -> float | None:
+        return self.options.idle_s if self.options.idle_s >= 0 else None
 
     def _revive(self, job: Job | None) -> bool:
         why = self.flink.why(job) if job else "Flink does not know it"
@@ -267,7 +266,7 @@ class Supervisor:
         s = self.ws.settings
         dose = DoseOptions(s.carry_limit_days * DAY_MS, s.charge_convention)
         cells = CellOptions(self.options.cells, s.windows_days, dose)
-        return StreamOptions(str(self.ws.home), self.topics.prefix, cells, self.options.settle_s)
+        return StreamOptions(str(self.ws.home), self.topics.prefix, cells, self.options.settle_s, self.options.remember_days or None)
 
     def _job(self, must: bool = False) -> Any:
         job = self.flink.find(self.memory.name)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+
+from flows.engine.supervise import Options
+from schemas.errors import UsageError
+from schemas.workspace import open_workspace
+
+
+def opened(home: Path, toml: str):
+    (home / "vnsight.toml").write_text(toml)
+    return open_workspace(home)
+
+
+def test_what_is_chosen_for_this_time_wins_over_what_is_declared(tmp_path: Path):
+    ws = opened(tmp_path, "[stream]\nsettle_s = 60\nidle_s = -1\nremember_days = 400\n")
+    options = Options.declared(ws, settle_s=None, idle_s=5.0, commit_s=2.0)
+    assert (options.settle_s, options.idle_s, options.remember_days, options.commit_s, options.cells) == (60, 5.0, 400, 2.0, 16)
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("[stream]\nsetle_s = 60\n", "stream.setle_s: not a setting; there are: away_s, cells"),
+        ("[stream]\ncells = 2.5\n", "stream.cells: 2.5 is no whole number"),
+        ('[stream]\nlag_s = "5"\n', "stream.lag_s: '5' is no number"),
+        ("[stream]\nsettle_s = -1\n", "stream.settle_s: -1 is below 0"),
+        ("[stream]\ncells = 5000\n", "stream.cells: 5000 is above 4096"),
+        ("[workspace]\nshard = 4\n", "workspace.shard: not a setting"),
+        ("[streams]\n", "[streams]: not a table it knows; there are: [workspace], [stream] and [[source]]"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(tmp_path: Path, toml: str, said: str):
+    with pytest.raises(UsageError, match=said.replace("[", r"\[").replace(".", r"\.")):
+        opened(tmp_path, toml)
