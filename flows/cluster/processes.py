@@ -62,6 +62,9 @@ def end(process: Started, *, kill: bool = False, grace_s: float = 10.0) -> None:
         _await_end(process, grace_s)
     _signal(process.pid, signal.SIGKILL)  # after a SIGTERM: who of the group did not listen
     _await_end(process, grace_s)
+    child = _children.pop(process.pid, None)
+    if child is not None:
+        child.wait()  # /proc may have called it a zombie a moment after it was asked for last
 
 
 def _signal(group: int, number: int) -> None:
