@@ -11,7 +11,6 @@ the load whose landed files hold it. The marts are compared with a run from the 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -30,6 +29,7 @@ from confluent_kafka import Producer
 
 from flows.cluster import Cluster, Ports
 from flows.plan import read_plan
+from flows.stream.status import read_status
 from schemas.envelope import topic_of
 from schemas.workspace import Workspace, open_workspace
 from simulator.live import create_topics
@@ -101,8 +101,9 @@ def send_live(ws: Workspace, servers: str, sessions: list[bytes], rate: int) -> 
         if now != looked:
             looked = now
             watch(ws, seen)
-            said = json.loads((ws.home / "reports" / "stream.json").read_bytes())
-            epochs[said["epoch"]] = said["epoch_seconds"]
+            said = read_status(ws)
+            if said is not None:
+                epochs[said["epoch"]] = said["epoch_seconds"]
         if sent == len(sessions) and sum(n for n in messages_by_load(ws, first, seen).values()) >= sent:
             return seen, list(epochs.values())
         time.sleep(0.02)
