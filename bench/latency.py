@@ -28,8 +28,8 @@ import pyarrow as pa
 from confluent_kafka import Producer
 
 from flows.cluster import Cluster, Ports
-from flows.plan import read_plan
 from flows.stream.status import read_status
+from pipelines.landing import landed_files
 from schemas.envelope import topic_of
 from schemas.workspace import Workspace, open_workspace
 from simulator.live import create_topics
@@ -104,25 +104,27 @@ def send_live(ws: Workspace, servers: str, sessions: list[bytes], rate: int) -> 
             said = read_status(ws)
             if said is not None:
                 epochs[said["epoch"]] = said["epoch_seconds"]
-        if sent == len(sessions) and sum(n for n in messages_by_load(ws, first, seen).values()) >= sent:
-            return seen, list(epochs.values())
+            if sent == len(sessions) and sum(len(stamps) for _, stamps in timestamps_of(ws, first)) >= sent:
+                return seen, list(epochs.values())
         time.sleep(0.02)
     sys.exit("not all messages became visible")
 
 
-def files_of(ws: Workspace, load: int) -> list[pa.Table]:
-    """Tables of messages that a load took."""
-    tables = []
-    for landed in read_plan(ws, load) or ():
-        if landed.file.endswith(".messages") and landed.source == SOURCE:
+def loads_of(window: Path, after: int) -> dict[str, int]:
+    """Landed file of messages -> load that took it, as the ledger tells."""
+    asked = f"select file, min(load) from ledger where source = '{SOURCE}' and load > {after} group by file"
+    with duckdb.connect(str(window), read_only=True) as connection:
+        return dict(connection.execute(asked).fetchall())
+
+
+def timestamps_of(ws: Workspace, after: int) -> list[tuple[int, np.ndarray]]:
+    """Load and timestamps (seconds) of every landed file of messages."""
+    loads, found = loads_of(ws.window, after), []
+    for landed in landed_files(ws):
+        if landed.file in loads:
             with pa.ipc.open_file(str(ws.landing / landed.path)) as file:
-                tables.append(file.read_all())
-    return tables
-
-
-def messages_by_load(ws: Workspace, after: int, seen: dict[int, float]) -> dict[int, int]:
-    """Load -> messages, of all loads up to the newest that was seen."""
-    return {n: sum(t.num_rows for t in files_of(ws, n)) for n in range(after + 1, max(seen, default=after) + 1)}
+                found.append((loads[landed.file], file.read_all()["timestamp_ms"].to_numpy() / 1000))
+    return found
 
 
 def measure(ws: Workspace, servers: str, sessions: list[bytes], rate: int, epoch: float) -> Measured:
@@ -137,10 +139,9 @@ def measure(ws: Workspace, servers: str, sessions: list[bytes], rate: int, epoch
             stream.send_signal(signal.SIGTERM)
             stream.wait(120)
     seconds = []
-    for load in range(before + 1, max(seen) + 1):
+    for load, stamps in timestamps_of(ws, before):
         visible = min(when for n, when in seen.items() if n >= load)  # a load that was replaced between two looks
-        for table in files_of(ws, load):
-            seconds.append(visible - table["timestamp_ms"].to_numpy() / 1000)
+        seconds.append(visible - stamps)
     return Measured(np.concatenate(seconds), max(seen) - before, epochs)
 
 
