@@ -3,11 +3,14 @@
 
 An epoch is `flows.nightly.run_steps`, so a stream is right wherever a nightly run is: a kill at any point leaves a load that the next
 epoch finishes, or a landed file that it takes. The next epoch begins an interval after the last began, or at once while messages wait.
-Back-pressure is the bound on a pull: it halves when a full pull made an epoch longer than its interval, and grows again by a tenth.
+Back-pressure is the bound on a pull: it halves when a full pull made an epoch too long, and grows again when it did not. Too long is
+longer than the interval and than four times the shortest epoch seen: an epoch has a price whatever it holds, and below that it would be
+paid more often than anything is gained (with an interval of a second and a price of three, the backlog would only grow).
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +36,7 @@ from schemas.workspace import Workspace
 from warehouse.storage import guard_storage
 
 LEAST = 500  # messages: below this an epoch costs the same whatever it holds
+PRICES = 4  # times the shortest epoch: at most a quarter of the time goes into what every epoch costs
 LONGEST_PAUSE_S = 60.0
 BUSY_S = 1.0  # between two looks whether another run has ended
 Show = Callable[[Status, bool], None]  # the flag says that an epoch ended
@@ -115,6 +119,7 @@ class Epochs:
         self.sources.bound = self.most
         self.status = Status(options.interval_s, self.most)
         self.tidy = Tidy()
+        self.price_s = math.inf  # of the shortest epoch that brought something
 
     def run(self, stop: Event) -> Outcome | None:
         """Run epochs until told to stop, idle (if asked for) or held back; return the outcome that was held, if one was."""
@@ -191,11 +196,13 @@ class Epochs:
         return held
 
     def _adapt(self, seconds: float) -> None:
-        """Take less in the next pull when this one was too much for an interval, a little more when it was not."""
+        """Take less in the next pull when this one made an epoch too long, a little more when it did not."""
+        self.price_s = min(seconds, self.price_s) if self.sources.landed else self.price_s
         if not self.sources.full:
             return
         most, bound = self.most, self.sources.bound
-        bound = max(min(LEAST, most), bound // 2) if seconds > self.options.interval_s else min(most, bound + most // 10 + 1)
+        too_long = seconds > max(self.options.interval_s, PRICES * self.price_s)
+        bound = max(min(LEAST, most), bound // 2) if too_long else min(most, bound + most // 10 + 1)
         self.sources.bound = self.status.bound = bound
 
     def _count(self, published: list[Outcome], seconds: Mapping[str, float]) -> None:

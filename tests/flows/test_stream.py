@@ -3,6 +3,7 @@
 
 import itertools
 import json
+import math
 import os
 import random
 import signal
@@ -231,19 +232,21 @@ def test_a_source_that_does_not_answer_is_asked_less_and_less_often(ws, monkeypa
     assert sources.trouble == ""
 
 
-@pytest.mark.parametrize(("full", "seconds", "bound"), [
-    (True, 11.0, 5000), (True, 9.0, 10_000), (False, 11.0, 10_000),  # an epoch that was slow for another reason changes nothing
+@pytest.mark.parametrize(("full", "seconds", "price", "bound"), [
+    (True, 11.0, 1.0, 5000), (True, 9.0, 1.0, 10_000), (False, 11.0, 1.0, 10_000),  # slow for another reason: nothing changes
+    (True, 11.0, 3.0, 10_000), (True, 12.1, 3.0, 5000),  # what every epoch costs would be paid too often
+    (True, 99.0, math.inf, 10_000),  # a backlog at the start goes fastest in full pulls
 ])  # fmt: skip
-def test_a_pull_that_was_too_much_halves_the_next(ws, full, seconds, bound):
+def test_a_pull_that_was_too_much_halves_the_next(ws, full, seconds, price, bound):
     epochs = Epochs(ws, Options(10.0, 10_000), lambda status, ended: None)
-    epochs.sources.topics[0].heard.full = full
+    epochs.price_s, epochs.sources.topics[0].heard.full, epochs.sources.landed = price, full, int(full)
     epochs._adapt(seconds)
     assert epochs.sources.bound == epochs.status.bound == bound
 
 
 def test_a_bound_recovers_by_tenths_and_has_a_floor(ws):
     epochs = Epochs(ws, Options(10.0, 10_000), lambda status, ended: None)
-    epochs.sources.topics[0].heard.full = True
+    epochs.sources.topics[0].heard.full, epochs.price_s = True, 1.0
     for _ in range(20):
         epochs._adapt(99.0)
     assert epochs.status.bound == loop.LEAST
