@@ -22,6 +22,15 @@ class HistoryFlag:
     at_least: int
 
 
+@dataclass(frozen=True)
+class HistoryResponse:
+    """Whether a past treatment helped: any event of `kinds` before the index date, where that was asked."""
+
+    name: str
+    label: str
+    kinds: tuple[str, ...]
+
+
 def _read(name: str) -> Any:
     return yaml.safe_load((files("schemas") / "codes" / name).read_text(encoding="utf-8"))
 
@@ -38,8 +47,40 @@ def disorder_of(code: str) -> str | None:
     >>> disorder_of("F33.1"), disorder_of("F4310"), disorder_of("J45")
     ('depression', 'ptsd', None)
     """
-    plain, prefixes = code.replace(".", "").upper(), disorder_prefixes()
+    plain, prefixes = _plain(code), disorder_prefixes()
     return next((prefixes[plain[:n]] for n in range(len(plain), 2, -1) if plain[:n] in prefixes), None)
+
+
+def _plain(code: str) -> str:
+    return code.replace(".", "").upper()
+
+
+@cache
+def _intractable() -> Mapping[str, tuple[str, ...]]:
+    return {disorder: tuple(prefixes) for disorder, prefixes in _read("disorders.yaml")["intractable"].items()}
+
+
+def is_intractable(code: str) -> bool | None:
+    """Tell whether a code names an intractable form; None for a disorder whose codes do not say.
+
+    >>> is_intractable("G40.219"), is_intractable("G40909"), is_intractable("F33.1")
+    (True, False, None)
+    """
+    prefixes = _intractable().get(disorder_of(code) or "")
+    return None if prefixes is None else _plain(code).startswith(prefixes)
+
+
+@cache
+def polarities() -> Mapping[str, tuple[str, ...]]:
+    """Polarity of a mood disorder -> its disorders; where both are recorded the later one here holds."""
+    return {name: tuple(disorders) for name, disorders in _read("disorders.yaml")["polarity"].items()}
+
+
+@cache
+def history_responses() -> tuple[HistoryResponse, ...]:
+    """The responses to past treatments of `schemas/codes/history.yaml`, in their order there."""
+    rows = _read("history.yaml")["responses"]
+    return tuple(HistoryResponse(name, row["label"], tuple(row["kinds"])) for name, row in rows.items())
 
 
 @cache

@@ -6,9 +6,8 @@ from __future__ import annotations
 import polars as pl
 
 from pipelines.core.canonical import Canonical
-from schemas.code_lists import disorder_of, history_flags
-
-LANDMARK_DAYS = 90  # arms are decided here, never with hindsight
+from schemas.code_lists import disorder_of, history_flags, history_responses, is_intractable, polarities
+from schemas.definition import load_visits
 
 
 def _base(canonical: Canonical) -> pl.DataFrame:
@@ -18,26 +17,40 @@ def _base(canonical: Canonical) -> pl.DataFrame:
     return pl.concat([registered, surveys.join(registered, on="patient_key", how="anti")], how="diagonal").sort("patient_key")
 
 
-def _age_band(birth_year: pl.Expr, index_at: pl.Expr) -> pl.Expr:
-    """Ten-year band of the age in the index year; 90 and over is one band, an impossible age is null."""
-    decade = (index_at.dt.year() - birth_year) // 10
+def _age_band(birth_year: pl.Expr, at: pl.Expr) -> pl.Expr:
+    """Ten-year band of the age in the year of `at`; 90 and over is one band, an impossible age is null."""
+    decade = (at.dt.year() - birth_year) // 10
     band = (decade * 10).cast(pl.String) + "-" + (decade * 10 + 9).cast(pl.String)
     band = pl.when(decade == 0).then(pl.lit("00-09")).otherwise(band)
     return pl.when(decade >= 9).then(pl.lit("90+")).when(decade >= 0).then(band)
 
 
 def _disorders(conditions: pl.DataFrame) -> pl.DataFrame:
+    """Disorders of each patient who has any, whether epilepsy is intractable, and the earliest dated onset of any of them."""
     codes = conditions["code"].unique().to_list()
-    named = conditions.with_columns(disorder=pl.col("code").replace_strict({c: disorder_of(c) for c in codes}, return_dtype=pl.String))
-    return named.drop_nulls("disorder").group_by("patient_key").agg(disorders=pl.col("disorder").unique().sort())
+    named = conditions.with_columns(
+        disorder=pl.col("code").replace_strict({c: disorder_of(c) for c in codes}, return_dtype=pl.String),
+        epilepsy_intractable=pl.col("code").replace_strict({c: is_intractable(c) for c in codes}, return_dtype=pl.Boolean),
+    )
+    return named.drop_nulls("disorder").group_by("patient_key").agg(
+        pl.col("epilepsy_intractable").max(), disorders=pl.col("disorder").unique().sort(), onset_at=pl.col("onset_at").min()
+    )
+
+
+def _polarity() -> pl.Expr:
+    found: pl.Expr = pl.lit(None, pl.String)
+    for name, disorders in polarities().items():
+        found = pl.when(pl.col("disorders").list.set_intersection(list(disorders)).list.len() > 0).then(pl.lit(name)).otherwise(found)
+    return found
 
 
 def _history(events: pl.DataFrame, base: pl.DataFrame) -> pl.DataFrame:
-    """Flags and the number of failed trials, from events before the index date; undated events count as before it."""
+    """Flags, responses and the number of failed trials, from events before the index date; undated events count as before it."""
     dated = events.join(base.select("patient_key", "index_at"), on="patient_key", how="inner")
     before = dated.filter(pl.col("happened_at").is_null() | pl.col("index_at").is_null() | (pl.col("happened_at") < pl.col("index_at")))
     flags = {f.name: pl.col("kind").is_in(f.kinds).sum() >= f.at_least for f in history_flags()}
-    return before.group_by("patient_key").agg(failed_trials=(pl.col("kind") == "failed_trial").sum().cast(pl.Int64), **flags)
+    helped = {r.name: pl.col("responded").filter(pl.col("kind").is_in(r.kinds)).max() for r in history_responses()}
+    return before.group_by("patient_key").agg(failed_trials=(pl.col("kind") == "failed_trial").sum().cast(pl.Int64), **flags, **helped)
 
 
 def _first_device(devices: pl.DataFrame) -> pl.DataFrame:
@@ -51,7 +64,8 @@ def _cbt_start(therapy: pl.DataFrame, base: pl.DataFrame) -> pl.DataFrame:
 
 
 def _arm() -> pl.Expr:
-    landmark = pl.col("index_at") + pl.duration(days=LANDMARK_DAYS)
+    """Arm at the landmark, the instant itself included: decided there, never with hindsight."""
+    landmark = pl.col("index_at") + pl.duration(days=load_visits().landmark.day)
     vns = (pl.col("activated_at") <= landmark).fill_null(False)
     cbt = (pl.col("cbt_started_at") <= landmark).fill_null(False)
     return (
@@ -63,7 +77,7 @@ def _arm() -> pl.Expr:
 def describe_patients(canonical: Canonical) -> pl.DataFrame:
     """One row per patient with an accepted fact of their own: keys still 64-bit, columns of contract `mart.patients`.
 
-    Unknown stays null (age band, sex, site, modality); a history flag is false when no event says otherwise.
+    Unknown stays null (age bands, sex, site, modality, polarity, responses); a history flag is false when no event says otherwise.
     """
     base = _base(canonical)
     frame = base
@@ -74,7 +88,9 @@ def describe_patients(canonical: Canonical) -> pl.DataFrame:
         frame = frame.join(part, on="patient_key", how="left", maintain_order="left")
     return frame.with_columns(
         _age_band(pl.col("birth_year"), pl.col("index_at")).alias("age_band"),
-        pl.col("disorders").fill_null([]), pl.col("failed_trials").fill_null(0),
+        _age_band(pl.col("birth_year"), pl.col("onset_at")).alias("age_at_onset_band"),
+        pl.col("disorders").fill_null([]), pl.col("disorders").list.len().fill_null(0).cast(pl.Int64).alias("n_disorders"),
+        _polarity().alias("polarity"), pl.col("failed_trials").fill_null(0),
         *(pl.col(f.name).fill_null(False) for f in history_flags()),
         arm=_arm(),
     )  # fmt: skip

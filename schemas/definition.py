@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Outcome definitions, visit windows and the landmark: data in `schemas/definitions`, read once into frozen values.
+
+They are parameters of an analysis: the SQL of the marts joins them from tables of `marts.duckdb`, and no number is written there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+from schemas.errors import UsageError
+from schemas.instrument_parts import Sourced
+from schemas.typed import parse_yaml, read_typed
+
+Scores = Literal["all", "primary", "remission_cut", "reliable_change", "pair", "domains"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeDefinition(Sourced):
+    """One rule by which an outcome is called; `scores` says for which scores, `parameters` are the numbers of the rule."""
+
+    label: str
+    rule: str
+    scores: Scores
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benefit(Sourced):
+    """What counts as a benefit on one score of a domain: better by at least `value`, percent of the baseline or points."""
+
+    domain: str
+    instrument: str
+    subscale: str
+    value: float
+    unit: Literal["percent", "points"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definitions:
+    """All outcome definitions by id, and the scores that stand for each domain of the tripartite one."""
+
+    definitions: Mapping[str, OutcomeDefinition]
+    domains: tuple[Benefit, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window(Sourced):
+    """Days after the index date, of 86,400 s, both ends included; `target_d` is the day a visit was meant for."""
+
+    from_d: int
+    to_d: int
+    target_d: int | None = None
+
+    def __post_init__(self) -> None:
+        target = self.from_d if self.target_d is None else self.target_d
+        if not self.from_d <= target <= self.to_d:
+            raise UsageError(f"window of days {self.from_d} to {self.to_d}: it ends before it begins, or day {target} is not inside")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landmark(Sourced):
+    """Day after the index date on which a patient's arm is decided; what begins on the day itself still counts."""
+
+    day: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visits:
+    """Where the baseline lies, the visits, periods that span several of them, and the landmark."""
+
+    baseline: Window
+    visits: Mapping[str, Window]
+    periods: Mapping[str, Window]
+    landmark: Landmark
+
+    def __post_init__(self) -> None:
+        for name, window in self.visits.items():
+            if window.target_d is None or window.from_d <= 0:
+                raise UsageError(f"visit {name}: a visit has a target day and lies after the index date")
+        if self.baseline.to_d > 0:
+            raise UsageError(f"baseline: it ends on day {self.baseline.to_d}; nothing after the index date is a baseline")
+
+
+def _text(name: str) -> str:
+    return (files("schemas") / "definitions" / name).read_text(encoding="utf-8")
+
+
+def read_definitions(text: str, where: str) -> Definitions:
+    """Read the text of a definitions file; `UsageError` names file, place and what was expected."""
+    read: Definitions = read_typed(Definitions, parse_yaml(text, where), where)
+    return read
+
+
+def read_visits(text: str, where: str) -> Visits:
+    """Read the text of a visits file; `UsageError` as above, also for a window that ends before it begins."""
+    read: Visits = read_typed(Visits, parse_yaml(text, where), where)
+    return read
+
+
+@cache
+def load_definitions() -> Definitions:
+    """The shipped outcome definitions, in the order of their file."""
+    return read_definitions(_text("outcomes.yaml"), "outcomes.yaml")
+
+
+@cache
+def load_visits() -> Visits:
+    """The shipped visit windows and the landmark."""
+    return read_visits(_text("visits.yaml"), "visits.yaml")
