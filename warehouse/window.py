@@ -14,10 +14,10 @@ import duckdb
 
 from quality.results import CheckResult
 from schemas.contract import MARTS, SOURCES, Contract, load_contract
-from schemas.instrument import load_instruments
 from schemas.workspace import Workspace
 from warehouse.columns import MartColumn, comments, create_table, mart_columns, parquet_source, select_columns
 from warehouse.connection import quote, write_window
+from warehouse.definitions import TABLES, fill_definitions
 from warehouse.streamed import newer, shown, streamed_table
 from warehouse.swap import remove_candidate
 
@@ -25,7 +25,7 @@ VIEWS = {  # what can be large stays in Parquet and is only referred to
     "patients": "marts/patients", "scores": "marts/scores", "dose_daily": "marts/dose_daily",
     "dose_outcomes": "marts/dose_outcomes", "patient_versions": "marts/patient_versions", "dispositions": "ledger/dispositions",
 }  # fmt: skip
-SQL_MARTS = ("responders", "strata")  # in this order: strata counts responders
+SQL_MARTS = ("responders", "durability", "strata")  # in this order: the later ones read the earlier
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -53,9 +53,9 @@ def build_window(ws: Workspace, path: Path, files: Mapping[str, Sequence[str]], 
         _create_ledger(connection, ws, "stream_agreement", files.get("ledger/agreement", ()), "load, mart")
         for name in ("wilson",):
             connection.execute(_sql("functions", f"{name}.sql"))
-        for name in ("instruments", "freshness", "quality_results", "vnsight_meta"):
+        for name in (*TABLES, "freshness", "quality_results", "vnsight_meta"):
             connection.execute(_sql("tables", f"{name}.sql"))
-        _fill_instruments(connection)
+        fill_definitions(connection)
         _fill_freshness(connection, ws, files, meta)
         _create_dose_28d(connection, ws)
         for name in SQL_MARTS:
@@ -84,6 +84,12 @@ def add_results(path: Path, load: int, results: Sequence[CheckResult]) -> None:
 
 def _sql(folder: str, name: str) -> str:
     return (resources("warehouse") / folder / name).read_text(encoding="utf-8")
+
+
+def mart_steps(name: str) -> list[str]:
+    """Texts of the SQL steps of a mart, in the order of their numbers."""
+    folder = resources("warehouse") / "marts" / name
+    return [_sql(f"marts/{name}", f) for f in sorted(one.name for one in folder.iterdir()) if f[0].isdigit()]
 
 
 def _described(ws: Workspace, name: str) -> tuple[Contract, tuple[MartColumn, ...]]:
@@ -120,8 +126,11 @@ def _create_ledger(connection: duckdb.DuckDBPyConnection, ws: Workspace, name: s
 
 
 def _create_sql_mart(connection: duckdb.DuckDBPyConnection, ws: Workspace, name: str) -> None:
+    """A table as the contract describes it, from `query.sql`; the steps `1_*.sql`, `2_*.sql` before it make its temporary tables."""
     contract, columns = _described(ws, name)
     connection.execute(create_table(name, columns))
+    for step in mart_steps(name):
+        connection.execute(step)
     connection.execute(f"insert into {name} by name {_sql(f'marts/{name}', 'query.sql')}")
     _execute_all(connection, comments("table", name, contract, columns))
 
@@ -131,16 +140,6 @@ def _create_dose_28d(connection: duckdb.DuckDBPyConnection, ws: Workspace) -> No
     asked = 28 in ws.settings.windows_days
     dose = "charge_pc_28d, coverage_28d" if asked else "null::bigint as charge_pc_28d, null::double as coverage_28d"
     connection.execute(f"create temp view dose_28d as select response_key, subscale, {dose} from dose_outcomes")
-
-
-def _fill_instruments(connection: duckdb.DuckDBPyConnection) -> None:
-    rows = []
-    for one in load_instruments().values():
-        for name, subscale in one.subscales.items():
-            cut = next(iter(subscale.remission), None)
-            worse = one.direction_of(name) == "higher_is_worse"
-            rows.append((one.id, name, worse, cut.comparison if cut else None, cut.value if cut else None))
-    connection.executemany("insert into instruments values (?, ?, ?, ?, ?)", rows)
 
 
 def _fill_freshness(connection: duckdb.DuckDBPyConnection, ws: Workspace, files: Mapping[str, Sequence[str]], meta: WindowMeta) -> None:

@@ -11,18 +11,20 @@ from schemas.frames import window_names
 from schemas.load import CompleteLoad
 from schemas.workspace import Workspace
 from warehouse.connection import dbapi
+from warehouse.definitions import fill_definitions
 from warehouse.publish import candidate
 from warehouse.sql import query
+from warehouse.window import mart_steps
 
 SECOND = 1 / 86_400
 
 
-def classed(ws: Workspace, people, scores, where: str = "true") -> list[dict]:
+def classed(ws: Workspace, people, scores, where: str = "true", definition: str = "drop_50") -> list[dict]:
     windows = window_names(ws.settings.windows_days)
     dose = [dose_outcome(s, windows, charge_pc_28d=int(s["response_key"], 16)) for s in scores]
     files = load_files(ws, 1, {"patients": {0: people}, "scores": {0: scores}, "dose_outcomes": {0: dose}}, [])
     path = candidate(ws, files, CompleteLoad(0, {}))
-    return query(path, f"from responders where {where} order by patient_key, instrument, subscale, visit").to_pylist()
+    return query(path, f"from responders where definition = '{definition}' and {where} order by all").to_pylist()
 
 
 def one(ws: Workspace, scores, visit: str = "m3", **person) -> dict:
@@ -160,10 +162,13 @@ def test_a_real_trial_has_the_published_counts_in_every_arm_and_visit(ws, trial,
         score(10_000 * int(r["VISIT"]) + int(r["PATIENT"]), int(r["PATIENT"]), days[r["VISIT"]], float(r["HAMDTL17"]), **hamd)
         for r in trial
     ]
-    monkeypatch.setattr(
-        "warehouse.window._fill_instruments",
-        lambda c: c.execute("insert into instruments values ('HAM-D-17', 'total', true, 'at_most', 7)"),
-    )
+    def with_hamd(connection):
+        fill_definitions(connection)
+        connection.execute("delete from instruments where instrument = 'HAM-D-17'")
+        connection.execute("""insert into instruments by name select 'HAM-D-17' as instrument, 'total' as subscale, true as higher_is_worse,
+            true as is_primary, 'at_most' as remission_comparison, 7 as remission_value""")
+
+    monkeypatch.setattr("warehouse.window.fill_definitions", with_hamd)
     rows = classed(ws, list(people.values()), [*baselines.values(), *follow_ups])
     visit, arm = {"m3": 4, "m6": 5, "m9": 6, "m12": 7}, {"vns": "DRUG", "neither": "PLACEBO"}
     found = dict.fromkeys(COUNTS, (0, 0, 0, 0))
@@ -190,5 +195,7 @@ def test_a_session_in_another_zone_counts_the_same(ws):
     with dbapi().connect(str(path), read_only=True) as connection:
         connection.execute("set TimeZone = 'America/New_York'")
         connection.execute("create temp view dose_28d as select response_key, subscale, charge_pc_28d, coverage_28d from dose_outcomes")
-        found = connection.execute(f"select follow_up from ({sql}) where visit = 'm3'").fetchall()
+        for step in mart_steps("responders"):
+            connection.execute(step)
+        found = connection.execute(f"select follow_up from ({sql}) where visit = 'm3' and definition = 'drop_50'").fetchall()
     assert found == [(9,)]

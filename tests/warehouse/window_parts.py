@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from schemas.code_lists import history_flags
+from schemas.code_lists import history_flags, history_responses
 from schemas.contract import load_contract
 from schemas.frames import mart_schema, staged_schema, window_names
 from schemas.load import LoadFiles
@@ -28,7 +28,9 @@ def key(n: int) -> str:
 def patient(n: int, **over: Any) -> Row:
     flags = {flag.name: False for flag in history_flags()}
     row = {"patient_key": key(n), "age_band": "40-49", "sex": "female", "site": "A", "index_at": INDEX, "modality": "implanted"}
-    row |= {"activated_at": INDEX, "disorders": ["depression"], "failed_trials": 0, **flags, "cbt_started_at": None, "arm": "vns"}
+    row |= {"activated_at": INDEX, "disorders": ["depression"], "n_disorders": 1, "polarity": "unipolar", "failed_trials": 0, **flags}
+    row |= {"epilepsy_intractable": None, "age_at_onset_band": "20-29", **{r.name: None for r in history_responses()}}
+    row |= {"cbt_started_at": None, "arm": "vns"}
     return row | over
 
 

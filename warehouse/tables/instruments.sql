@@ -1,8 +1,27 @@
--- What the responder definitions need to know about each score; from schemas/instruments.
+-- What the outcome definitions need to know about each score; from schemas/instruments.
+-- Cut-offs of Jacobson and Truax: a = clinical mean 2 SD towards health, b = functional mean 2 SD towards illness,
+-- c = between the two, weighted by their SDs. `cutoff` is c, else a published one, else b, else a; `cutoff_method` says which.
 create table instruments (
-    instrument varchar, subscale varchar, higher_is_worse boolean, remission_comparison varchar, remission_value double
+    instrument varchar, subscale varchar, higher_is_worse boolean, is_primary boolean, remission_comparison varchar,
+    remission_value double, sd double, sd_source varchar, reliability double, cutoff_a double, cutoff_b double, cutoff_c double,
+    cutoff double, cutoff_method varchar, nhs_caseness double, nhs_reliable double
 );
-comment on table instruments is 'Direction and remission cut of every score.';
-comment on column instruments.higher_is_worse is 'True when a fall of the score is an improvement.';
+comment on table instruments is 'Direction, remission cut and inputs of reliable change of every score.';
+comment on column instruments.higher_is_worse is 'True when a fall of the score is an improvement; null when no source says.';
+comment on column instruments.is_primary is 'The total, or every subscale of an instrument without a total.';
 comment on column instruments.remission_comparison is 'How the score is compared with the cut: below or at_most; null without a published cut.';
 comment on column instruments.remission_value is 'Remission cut [points].';
+comment on column instruments.sd is 'Standard deviation for reliable change, the most trusted of those published [points].';
+comment on column instruments.sd_source is 'Whose standard deviation it is.';
+comment on column instruments.reliability is 'Reliability for reliable change.';
+comment on column instruments.cutoff_a is 'Two standard deviations from the clinical mean towards health [points].';
+comment on column instruments.cutoff_b is 'Two standard deviations from the functional mean towards illness [points].';
+comment on column instruments.cutoff_c is 'As likely clinical as functional [points].';
+comment on column instruments.cutoff is 'Cut-off of clinical significance in use [points]; null when none follows from what is published.';
+comment on column instruments.cutoff_method is 'Where it comes from: c, published, b or a.';
+comment on column instruments.nhs_caseness is 'From this score on a case for NHS Talking Therapies [points].';
+comment on column instruments.nhs_reliable is 'From this change on reliable for NHS Talking Therapies [points].';
+
+create table severity_bands (instrument varchar, subscale varchar, band varchar, from_score double);
+comment on table severity_bands is 'Published severity bands: a score belongs to the last band whose lower end it reaches.';
+comment on column severity_bands.from_score is 'Lower end of the band [points].';
