@@ -10,7 +10,7 @@ import duckdb
 
 from schemas.definition import Definitions, Visits, Window, load_definitions, load_visits
 from schemas.instrument import Instrument, load_instruments
-from schemas.instrument_parts import Confidence, Norm, Subscale, Threshold
+from schemas.instrument_parts import Confidence, Norm, ReliableChange, Subscale, Threshold
 
 TABLES = ("instruments", "outcome_definitions")  # files of warehouse/tables that hold them
 
@@ -61,8 +61,7 @@ def _score_row(one: Instrument, name: str) -> tuple[Any, ...]:
     subscale, direction = one.subscales[name], one.direction_of(name)
     worse = {"higher_is_worse": True, "lower_is_worse": False}.get(direction)
     cut = next(iter(subscale.remission), None)
-    trust: tuple[str, ...] = get_args(Confidence)
-    change = min(subscale.reliable_change, key=lambda c: trust.index(c.confidence), default=None)
+    change = used_reliable_change(subscale)
     cutoffs = cut_offs(subscale, worse)
     used, method = _used_cut_off(subscale, cutoffs)
     return (
@@ -71,6 +70,16 @@ def _score_row(one: Instrument, name: str) -> tuple[Any, ...]:
         change.sd if change else None, change.sd_source if change else None, change.reliability if change else None,
         *cutoffs, used, method, _named(subscale.caseness, "nhs_caseness"), _named(subscale.change, "nhs_reliable"),
     )  # fmt: skip
+
+
+def used_reliable_change(subscale: Subscale) -> ReliableChange | None:
+    """Of several inputs those with the SD of the clinical or functional norm, of these the most trusted, of these the first.
+
+    An SD of another sample would judge change by one population and the cut-off by another.
+    """
+    trust: tuple[str, ...] = get_args(Confidence)
+    own = {norm.sd for norm in subscale.norms if norm.population in ("clinical", "functional")}
+    return min(subscale.reliable_change, key=lambda c: (c.sd not in own, trust.index(c.confidence)), default=None)
 
 
 def cut_offs(subscale: Subscale, higher_is_worse: bool | None) -> tuple[float | None, float | None, float | None]:

@@ -11,7 +11,7 @@ comment on column instruments.higher_is_worse is 'True when a fall of the score 
 comment on column instruments.is_primary is 'The total, or every subscale of an instrument without a total.';
 comment on column instruments.remission_comparison is 'How the score is compared with the cut: below or at_most; null without a published cut.';
 comment on column instruments.remission_value is 'Remission cut [points].';
-comment on column instruments.sd is 'Standard deviation for reliable change, the most trusted of those published [points].';
+comment on column instruments.sd is 'Standard deviation for reliable change: that of the norms of the cut-off, else the most trusted [points].';
 comment on column instruments.sd_source is 'Whose standard deviation it is.';
 comment on column instruments.reliability is 'Reliability for reliable change.';
 comment on column instruments.cutoff_a is 'Two standard deviations from the clinical mean towards health [points].';
