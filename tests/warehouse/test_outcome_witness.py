@@ -33,7 +33,8 @@ def values(draw, name):
     top = {"PHQ-9": 27, "GAD-7": 21, "DERS-36": 180, "WHO-5": 100, "ORACLE-3": 9}[name[0]]
     common = [*(Fraction(n) for n in (0, 4, 5, 6, 7, 8, 9, 10, 12, 14, 20, 26, 95)), *(Fraction(9 * n, 7) for n in (2, 5, 10))]
     of_top = [Fraction(top * share, 20) for share in (20, 14, 12, 10, 8)]
-    return draw(st.sampled_from([v for v in common if v <= top]) | st.sampled_from(of_top))
+    around_the_cuts = [Fraction(n) for n in (7, 9, 10)]
+    return draw(st.sampled_from([v for v in common if v <= top]) | st.sampled_from(of_top) | st.sampled_from(around_the_cuts))
 
 
 @st.composite
@@ -57,6 +58,8 @@ def worlds(draw):
                     "number": number, "instrument": name[0], "subscale": name[1], "response": (n * 7919) % 100_003,
                     "at_us": INDEX_US + day * DAY_US + shift, "score": draw(values(name)),
                 })  # fmt: skip
+    twice = draw(st.lists(st.sampled_from(scores), max_size=4)) if scores else []
+    scores += [{**s, "response": 300_000 - 7 * i, "score": draw(values((s["instrument"], s["subscale"])))} for i, s in enumerate(twice)]
     scores += [{**s, "number": 99, "response": 200_000 + i} for i, s in enumerate(scores[:2])]  # of nobody we know
     return people, scores
 

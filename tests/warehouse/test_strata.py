@@ -38,7 +38,7 @@ def path(ws):
     ],
 )
 def test_counts(path, stratum, arm, expected):
-    where = f"stratum = '{stratum}' and arm = '{arm}' and visit = 'm3' and instrument = 'PHQ-9'"
+    where = f"stratum = '{stratum}' and arm = '{arm}' and visit = 'm3' and instrument = 'PHQ-9' and definition = 'drop_50'"
     (row,) = query(path, f"from strata where {where}").to_pylist()
     assert tuple(row[c] for c in ("n_patients", "n", "k", "n_undetermined", "k_remission")) == expected
     assert row["rate"] == (row["k"] / row["n"] if row["n"] else None)
@@ -56,9 +56,10 @@ def test_every_history_flag_is_a_pair_of_strata(path):
 def test_both_strata_of_a_flag_add_up_to_all(path):
     wrong = query(
         path,
-        """with pairs as (select regexp_replace(stratum, '^no_', '') as flag, arm, visit, sum(n) as n, sum(k) as k
+        """with pairs as (select regexp_replace(stratum, '^no_', '') as flag, arm, visit, definition, sum(n) as n, sum(k) as k
             from strata where stratifier = 'history' group by all)
-        from pairs join strata as s on s.stratifier = 'all' and s.arm = pairs.arm and s.visit = pairs.visit
+        from pairs join strata as s
+            on s.stratifier = 'all' and s.arm = pairs.arm and s.visit = pairs.visit and s.definition = pairs.definition
         where s.n <> pairs.n or s.k <> pairs.k""",
     )
     assert wrong.num_rows == 0

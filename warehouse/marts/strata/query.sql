@@ -18,7 +18,7 @@ with memberships as (
     select patient_key, 'history', case when has_it then flag else 'no_' || flag end
     from (
         unpivot patients
-        on failed_trials_4plus, ect, tms_esketamine, hospitalised, suicide_attempt, childhood_adversity, psychotherapy
+        on failed_trials_4plus, treatment_resistant, ect, tms, tms_esketamine, hospitalised, suicide_attempt, childhood_adversity, psychotherapy
         into name flag value has_it
     )
 ),
