@@ -25,7 +25,7 @@ from schemas.workspace import Workspace
 from warehouse.connection import read_window
 from warehouse.storage import guard_storage
 
-DEFAULT_MARTS = ("patients", "dose_daily", "scores", "dose_outcomes", "responders", "durability", "strata")
+DEFAULT_MARTS = ("patients", "dose_daily", "scores", "dose_outcomes", "responders", "durability", "exposures", "strata")
 COMBINED = "all"
 _PLAIN = ("BIGINT", "INTEGER", "BOOLEAN", "DATE")  # their text holds no bar
 

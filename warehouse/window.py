@@ -25,7 +25,7 @@ VIEWS = {  # what can be large stays in Parquet and is only referred to
     "patients": "marts/patients", "scores": "marts/scores", "dose_daily": "marts/dose_daily",
     "dose_outcomes": "marts/dose_outcomes", "patient_versions": "marts/patient_versions", "dispositions": "ledger/dispositions",
 }  # fmt: skip
-SQL_MARTS = ("responders", "durability", "strata")  # in this order: the later ones read the earlier
+SQL_MARTS = ("exposures", "responders", "durability", "strata")  # in this order: the later ones read the earlier
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -24,7 +24,9 @@ from warehouse.hash import content_hash
 from warehouse.sql import query
 
 NONE = CompleteLoad(0, {})
-MARTS = ["dispositions", "dose_daily", "dose_outcomes", "durability", "ledger", "patients", "responders", "scores", "strata"]
+MARTS = [
+    "dispositions", "dose_daily", "dose_outcomes", "durability", "exposures", "ledger", "patients", "responders", "scores", "strata",
+]  # fmt: skip
 
 
 def run(ws, files: LoadFiles, results=()) -> CompleteLoad:
