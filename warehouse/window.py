@@ -18,6 +18,7 @@ from schemas.workspace import Workspace
 from warehouse.columns import MartColumn, comments, create_table, mart_columns, parquet_source, select_columns
 from warehouse.connection import quote, write_window
 from warehouse.definitions import TABLES, fill_definitions
+from warehouse.staged import STAGED, staged_view
 from warehouse.streamed import newer, shown, streamed_table
 from warehouse.swap import remove_candidate
 
@@ -25,7 +26,9 @@ VIEWS = {  # what can be large stays in Parquet and is only referred to
     "patients": "marts/patients", "scores": "marts/scores", "dose_daily": "marts/dose_daily",
     "dose_outcomes": "marts/dose_outcomes", "patient_versions": "marts/patient_versions", "dispositions": "ledger/dispositions",
 }  # fmt: skip
-SQL_MARTS = ("exposures", "responders", "durability", "strata")  # in this order: the later ones read the earlier
+SQL_MARTS = (  # in this order: the later ones read the earlier and their temporary tables
+    "exposures", "responders", "durability", "strata", "dose_response", "synergy", "autonomic", "safety",
+)  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -58,6 +61,8 @@ def build_window(ws: Workspace, path: Path, files: Mapping[str, Sequence[str]], 
         fill_definitions(connection)
         _fill_freshness(connection, ws, files, meta)
         _create_dose_28d(connection, ws)
+        for source in STAGED:
+            connection.execute(staged_view(ws.home, source, files.get(f"staged/{source}", ()), meta.known_by_us))
         for name in SQL_MARTS:
             _create_sql_mart(connection, ws, name)
         _write_meta(connection, meta)

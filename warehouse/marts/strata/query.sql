@@ -1,53 +1,61 @@
--- Strata: how many respond, by disorder and by personal history, in each arm, for every score, visit window and definition.
--- 1. A patient belongs to the stratum all, to one stratum per recorded disorder (none_recorded without any), and for every history
---    flag to <flag> or no_<flag>. Strata of one stratifier may overlap: a patient with two disorders counts in both.
--- 2. Every stratum is counted in each arm and in all arms together. The arm is the one at the landmark, never with hindsight.
--- 3. n_patients = patients who were ever asked; n = those whose outcome is determined; n_undetermined = the rest
--- 4. k = responders; k_remission = remitted among n, with or without a response
--- 5. rate = k / n with its 95 % Wilson interval; null when n is 0
--- Counts are observed cases: who has no follow-up is in n_undetermined, not in n. These are associations, not effects.
+-- Strata: how many respond, by disorder, history and other strata, in each arm; VNS against no VNS; for every outcome and method.
+-- 1. Strata: 1_memberships.sql. The arm is the one at the landmark, never with hindsight; every stratum also has all arms together.
+-- 2. n = patients whose outcome the method determines, k = responders among them (2_counted.sql). observed: seen at the visit;
+--    locf: last observation carried forward; nri: who was not seen has not responded. The three stand side by side.
+-- 3. rate = k / n with its 95 % Wilson interval; null when n is 0
+-- 4. vns is compared with neither, vns_cbt with cbt: risk difference (Newcombe), odds ratio (Woolf), p-value (3_compared.sql)
+-- 5. heterogeneity of the odds ratio over the strata of a stratifier (history: of a flag; disorder: with and without it)
+-- 6. reason, the first that holds: no_patients, no_comparator, no_event, no_non_event (then there is no odds ratio)
+-- 7. caution: arms were not drawn by lot (who was sicker got VNS); immortal time when an outcome may lie before the landmark;
+--    cumulative outcomes when arms are followed unequally; strata that overlap; cells of fewer than 5
 -- Cells are as small as they are: suppress before anything leaves the site.
--- Reference: Wilson 1927; strata as in Aaronson 2017, McAllister-Williams 2020 and RECOVER.
-with memberships as (
-    select patient_key, 'all' as stratifier, 'all' as stratum
-    from patients
-    union all
-    select patient_key, 'disorder', unnest(case when len(disorders) > 0 then disorders else ['none_recorded'] end)
-    from patients
-    union all
-    select patient_key, 'history', case when has_it then flag else 'no_' || flag end
-    from (
-        unpivot patients
-        on failed_trials_4plus, treatment_resistant, ect, tms, tms_esketamine, hospitalised, suicide_attempt, childhood_adversity, psychotherapy
-        into name flag value has_it
-    )
+-- Reference: Wilson 1927; Newcombe 1998; Woolf 1955; strata as in Aaronson 2017, McAllister-Williams 2020 and RECOVER.
+with looking_back as (
+    select o.outcome_id,
+        o.definition in ('first_response', 'retained_40', 'sustained') as is_cumulative,
+        is_cumulative or w.from_d < (select target_d from visit_windows where kind = 'landmark') as is_before_landmark
+    from outcome_names as o
+    left join visit_windows as w on w.visit = o.visit
 ),
 
-counted as (
-    select m.stratifier, m.stratum, r.arm, r.instrument, r.subscale, r.visit, r.definition,
-        count(*) as n_patients,
-        count(*) filter (r.reason is null) as n,
-        count(*) filter (r.responded) as k,
-        count(*) filter (r.reason is not null) as n_undetermined,
-        count(*) filter (r.reason is null and r.remitted) as k_remission
-    from responders as r
-    inner join memberships as m on m.patient_key = r.patient_key
-    group by m.stratifier, m.stratum, r.arm, r.instrument, r.subscale, r.visit, r.definition
-),
-
-with_all_arms as (
-    select * from counted
-    union all
-    select stratifier, stratum, 'all' as arm, instrument, subscale, visit, definition,
-        sum(n_patients)::bigint, sum(n)::bigint, sum(k)::bigint, sum(n_undetermined)::bigint, sum(k_remission)::bigint
-    from counted
-    group by stratifier, stratum, instrument, subscale, visit, definition
+described as (
+    select s.stratifier, s.stratum, c.*, t.comparator, t.k2, t.n2, p.p, a.p_adjusted, h.statistic, h.df, h.p as heterogeneity_p,
+        o.instrument, o.subscale, o.visit, o.definition, l.is_cumulative, l.is_before_landmark
+    from counted as c
+    inner join stratum_names as s on s.stratum_id = c.stratum_id
+    inner join outcome_names as o on o.outcome_id = c.outcome_id
+    inner join looking_back as l on l.outcome_id = c.outcome_id
+    left join paired as t on t.stratum_id = c.stratum_id and t.outcome_id = c.outcome_id and t.method = c.method and t.arm = c.arm
+    left join tests as p on p.stratum_id = c.stratum_id and p.outcome_id = c.outcome_id and p.method = c.method and p.arm = c.arm
+    left join adjusted as a on a.stratum_id = c.stratum_id and a.outcome_id = c.outcome_id and a.method = c.method and a.arm = c.arm
+    left join heterogeneity as h
+        on h.stratifier = s.stratifier and h.tested_group = s.tested_group and h.outcome_id = c.outcome_id and h.method = c.method
+        and h.arm = c.arm
 )
 
-select stratifier, stratum, arm, instrument, subscale, visit, definition, n_patients, n, k,
-    case when n > 0 then k / n end as rate,
-    wilson(k, n).low as low,
-    wilson(k, n).high as high,
-    n_undetermined, k_remission
-from with_all_arms
-order by stratifier, stratum, instrument, subscale, visit, definition, arm
+select stratifier, stratum, arm, instrument, subscale, visit, definition, method, n_patients, n, k,
+    wilson(k, n).estimate as rate, wilson(k, n).low as low, wilson(k, n).high as high,
+    n_patients - n as n_undetermined, k_remission, coverage,
+    comparator, n2 as n_comparator, k2 as k_comparator,
+    newcombe(k, n, k2, n2).estimate as risk_difference,
+    newcombe(k, n, k2, n2).low as risk_difference_low,
+    newcombe(k, n, k2, n2).high as risk_difference_high,
+    odds_ratio(k, n, k2, n2).estimate as odds_ratio,
+    odds_ratio(k, n, k2, n2).low as odds_ratio_low,
+    odds_ratio(k, n, k2, n2).high as odds_ratio_high,
+    p, p_adjusted, statistic as heterogeneity, df as heterogeneity_df, heterogeneity_p,
+    case
+        when n = 0 then 'no_patients'
+        when comparator is null then null
+        when n2 = 0 then 'no_comparator'
+        when k + k2 = 0 then 'no_event'
+        when k + k2 = n + n2 then 'no_non_event'
+    end as reason,
+    case when comparator is not null then concat_ws('; ', 'confounded by indication',
+        case when is_before_landmark then 'immortal time' end,
+        case when is_cumulative then 'unequal follow-up' end,
+        case when stratifier = 'disorder' then 'overlapping strata' end,
+        case when least(k, n - k, k2, n2 - k2) < 5 then 'small cells' end
+    ) end as caution
+from described
+order by stratifier, stratum, instrument, subscale, visit, definition, method, arm
