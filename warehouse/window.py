@@ -19,6 +19,7 @@ from warehouse.columns import MartColumn, comments, create_table, mart_columns, 
 from warehouse.connection import quote, write_window
 from warehouse.definitions import TABLES, fill_definitions
 from warehouse.staged import STAGED, staged_view
+from warehouse.statistics import create_functions
 from warehouse.streamed import newer, shown, streamed_table
 from warehouse.swap import remove_candidate
 
@@ -54,8 +55,7 @@ def build_window(ws: Workspace, path: Path, files: Mapping[str, Sequence[str]], 
             _create_view(connection, ws, name, files.get(table, ()), files.get(streamed_table(name), ()))
         _create_ledger(connection, ws, "ledger", files.get("ledger/ledger", ()), "load, source, file, bin")
         _create_ledger(connection, ws, "stream_agreement", files.get("ledger/agreement", ()), "load, mart")
-        for name in ("wilson",):
-            connection.execute(_sql("functions", f"{name}.sql"))
+        create_functions(connection)
         for name in (*TABLES, "freshness", "quality_results", "vnsight_meta"):
             connection.execute(_sql("tables", f"{name}.sql"))
         fill_definitions(connection)
