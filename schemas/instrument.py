@@ -36,7 +36,7 @@ class Instrument(Sourced):
     licence: Licence
     direction: Direction
     rater: Literal["patient", "clinician"] = "patient"
-    kind: Literal["trait", "state", "symptom", "history", "function"] = "symptom"
+    kind: Literal["trait", "state", "symptom", "history", "function", "change"] = "symptom"
     items: ItemRule
     item_exceptions: Mapping[Token, ItemRule] = field(default_factory=dict)
     reverse: tuple[Token, ...] = ()
@@ -55,6 +55,8 @@ class Instrument(Sourced):
         for alert in self.safety:
             self._check_known(f"safety item {alert.item}", (alert.item,))
         self._check_known("reverse", self.reverse)
+        for one in self.criteria:
+            self._check_criteria(one)
 
     def item_rule(self, item: str) -> ItemRule:
         """Codes and points of one item."""
@@ -73,6 +75,21 @@ class Instrument(Sourced):
             legal = {code: rule.minimum + rule.maximum - value for code, value in legal.items()}
         return {code: float(rule.points.get(value, value)) for code, value in legal.items()}
 
+    @property
+    def is_outcome(self) -> bool:
+        """Whether a score can be compared with the patient's own baseline: not a history, and not itself a rating of change."""
+        return self.kind not in ("history", "change")
+
+    def meets(self, criteria: Criteria, points: Mapping[str, float]) -> bool | None:
+        """Tell whether answered items (item -> points) meet the criteria; None where missing answers could still decide."""
+        sure = possible = True
+        for name, needed in criteria.at_least.items():
+            items = self.subscales[name].items
+            present = sum(points[i] >= criteria.present_from for i in items if i in points)
+            sure = sure and present >= needed
+            possible = possible and present + sum(i not in points for i in items) >= needed
+        return True if sure else None if possible else False
+
     def direction_of(self, subscale: str) -> Direction:
         """Which way is worse for one subscale."""
         return self.subscales[subscale].direction or self.direction
@@ -85,6 +102,11 @@ class Instrument(Sourced):
             unknown = [i for i in items if i not in form.items]
             if unknown:
                 self._fail(place, f"item {unknown[0]} is not on form {version}")
+
+    def _check_criteria(self, criteria: Criteria) -> None:
+        for name, needed in criteria.at_least.items():
+            if name not in self.subscales or needed > self.subscales[name].n:
+                self._fail(f"criteria {criteria.name}", f"{needed} items of subscale {name} cannot be present")
 
     def _check_form(self, version: str) -> None:
         form, place = self.forms[version], f"forms.{version}"
@@ -105,7 +127,7 @@ class Instrument(Sourced):
         one, place = self.subscales[name], f"subscales.{name}"
         if one.n != len(one.items) or len(set(one.items)) != one.n:
             self._fail(place, f"n is {one.n}, but {len(set(one.items))} different items are listed")
-        self._check_known(place, one.items)
+        self._check_printed(place, one)
         needed = one.missing.needed(len(one.parts))
         if (one.missing.rule == "prorate") is (one.missing.minimum is None) or not 1 <= needed <= len(one.parts):
             self._fail(f"{place}.missing", f"prorate needs a minimum between 1 and {len(one.parts)}, none takes no minimum")
@@ -116,6 +138,13 @@ class Instrument(Sourced):
         found = self._reachable(one)
         if (found.minimum, found.maximum) != (one.range.minimum, one.range.maximum):
             self._fail(f"{place}.range", f"declared {one.range}, but the items reach {found}")
+
+    def _check_printed(self, place: str, one: Subscale) -> None:
+        """Of every part at least one item stands on every form: of two ways to rate weight loss, a form may print either."""
+        for version, form in self.forms.items() if one.operation != "given" else ():
+            absent = [part[0] for part in one.parts if not set(part) & set(form.items)]
+            if absent:
+                self._fail(place, f"item {absent[0]} is not on form {version}")
 
     def _reachable(self, one: Subscale) -> Range:
         if one.operation == "given":

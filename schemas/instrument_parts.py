@@ -11,7 +11,7 @@ from typing import Literal
 from schemas.typed import Token
 
 Confidence = Literal["S", "C", "K+", "K~", "K-"]  # read in a source, computed, recalled with high / medium / low confidence
-Direction = Literal["higher_is_worse", "lower_is_worse"]
+Direction = Literal["higher_is_worse", "lower_is_worse", "not_stated"]  # not stated: no source says, so nothing is classed by it
 Comparison = Literal["below", "at_most", "at_least", "above"]
 
 
@@ -148,6 +148,14 @@ class ReliableChange(Sourced):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reliability(Sourced):
+    """A published reliability for which no SD is named, so that no reliable change follows from it."""
+
+    kind: Literal["alpha", "retest"]
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Norm(Sourced):
     """Mean and SD of the score in a population; clinical and functional ones are the inputs of cut-offs a, b and c."""
 
@@ -162,7 +170,8 @@ class Subscale:
     """One score of an instrument: `times` the sum or mean of its parts.
 
     A part is an item or a group of items, of which the greatest answer (`max`) or the first answered one (`first`) counts.
-    `weighted` is the weighted sum of other subscales (`weights`), `given` takes the total the source computed.
+    `weighted` is the weighted sum of other subscales (`weights`), `given` takes the total the source computed. `functional` is the
+    published end of the healthy range, which clinically significant change has to reach; it is no remission.
     """
 
     operation: Literal["sum", "mean", "weighted", "given"]
@@ -179,7 +188,9 @@ class Subscale:
     caseness: tuple[Threshold, ...] = ()
     response: tuple[Threshold, ...] = ()
     remission: tuple[Threshold, ...] = ()
+    functional: tuple[Threshold, ...] = ()
     change: tuple[Threshold, ...] = ()
+    reliability: tuple[Reliability, ...] = ()
     reliable_change: tuple[ReliableChange, ...] = ()
     norms: tuple[Norm, ...] = ()
 
@@ -188,6 +199,18 @@ class Subscale:
         """Items and groups in item order; an item outside every group is a part of its own."""
         group_of = {item: group for group in self.groups for item in group}
         return tuple(dict.fromkeys(group_of.get(item, (item,)) for item in self.items))
+
+    @property
+    def cutoff_c(self) -> float | None:
+        """Jacobson-Truax cut-off c, as likely clinical as functional: (SD_f M_c + SD_c M_f) / (SD_c + SD_f).
+
+        It takes the norms called `clinical` and `functional`; None unless both are published.
+        """
+        norms = {norm.population: norm for norm in self.norms}
+        if not {"clinical", "functional"} <= set(norms):
+            return None
+        ill, well = norms["clinical"], norms["functional"]
+        return (well.sd * ill.mean + ill.sd * well.mean) / (ill.sd + well.sd)
 
     def band(self, score: float) -> str | None:
         """Name of the severity band of a score; None where no bands are published."""

@@ -139,7 +139,8 @@ def explain(contract: Contract, rule: str) -> str:
         return f"{name} {MAPPED.get(kind, kind)}"
     what = {
         "null": "is required and missing", "type": f"is not of type {column.type}", "timestamp": "is not an ISO 8601 instant",
-        "range": f"is outside {column.minimum} to {column.maximum} {column.unit or ''}".rstrip(),
+        "range": "is outside what its instrument allows" if column.minimum is column.maximum is None
+        else f"is outside {column.minimum} to {column.maximum} {column.unit or ''}".rstrip(),
         "pattern": "does not have the declared form",
         "enum": f"is none of {', '.join(column.valid_values)}", "grid": "cannot be set on this model", "unknown": "is not known",
         "zone": "has no zone", "nonexistent": "never was: clocks were set forward", "not_finite": "is not a finite number",

@@ -26,7 +26,10 @@ SCORE_COLUMNS = (*IDENTITY, "subscale", "completed_at", "score", "status", "reas
 
 @dataclass(frozen=True)
 class SubscaleScores:
-    """One subscale of many responses: score (NaN: none), whether nothing was prorated, parts and items answered."""
+    """One subscale of many responses: score (NaN: none), whether nothing was prorated, parts and items answered.
+
+    `given`: the score is the total that the source sent, so it was neither complete nor prorated here.
+    """
 
     score: Floats
     whole: npt.NDArray[np.bool_]
@@ -34,17 +37,20 @@ class SubscaleScores:
     items_answered: Counts
     n_parts: int
     needed: int
+    given: bool = False
 
     def to_columns(self) -> dict[str, pl.Series]:
         """Columns score, status, reason and n_answered; a score is null exactly where the status is unscorable."""
         absent = np.isnan(self.score)
         # texts are gathered by number: numpy strings would be copied one by one
-        status = np.where(absent, 2, np.where(self.whole, 0, 1))
+        status = np.where(absent, 3, 2 if self.given else np.where(self.whole, 0, 1))
         sentences = [f"answered {k} of {self.n_parts}, needs {self.needed}" for k in range(self.n_parts + 1)]
+        if self.given:
+            sentences[0] = "no total from the source"
         reason = np.where(absent, self.parts_answered, self.n_parts + 1)
         return {
             "score": pl.Series(self.score, dtype=pl.Float64).fill_nan(None),
-            "status": pl.Series(["complete", "prorated", "unscorable"]).gather(status),
+            "status": pl.Series(["complete", "prorated", "from_source", "unscorable"]).gather(status),
             "reason": pl.Series([*sentences, None], dtype=pl.String).gather(reason),
             "n_answered": pl.Series(self.items_answered, dtype=pl.Int64),
         }
@@ -60,6 +66,8 @@ def to_points(answers: pl.Series, instrument: Instrument, version: str) -> Float
     place = f"instrument {instrument.id}, form {version}"
     if (answers.list.len().fill_null(-1) != len(items)).any():
         raise VNSightError(f"{place}: a response does not hold {len(items)} answers (answers:length)")
+    if not items:  # a form of totals
+        return np.empty((len(answers), 0))
     codes = answers.explode(empty_as_null=False).to_numpy().astype(np.float64).reshape(-1, len(items))
     legal = [instrument.points(version, item) for item in items]
     low, high = min(min(p) for p in legal), max(max(p) for p in legal)
@@ -75,8 +83,10 @@ def to_points(answers: pl.Series, instrument: Instrument, version: str) -> Float
 
 def score_subscale(points: Floats, columns: Mapping[str, int], subscale: Subscale) -> SubscaleScores:
     """Score a `sum` or `mean` subscale. With all parts answered it is complete; with at least the needed number, prorated:
-    sum * parts / answered (a mean is the mean of the answered parts); with fewer there is no score."""
-    parts = np.column_stack([_part(points[:, [columns[i] for i in part]], subscale.of_group) for part in subscale.parts])
+    sum * parts / answered (a mean is the mean of the answered parts); with fewer there is no score. `columns` says where the
+    items of the form stand; an item of a group that the form does not print is none of its part."""
+    printed = [[columns[i] for i in part if i in columns] for part in subscale.parts]
+    parts = np.column_stack([_part(points[:, part], subscale.of_group) for part in printed])
     answered = np.asarray((~np.isnan(parts)).sum(axis=1), dtype=np.int64)
     n, needed = parts.shape[1], subscale.missing.needed(parts.shape[1])
     enough = (answered >= needed) & (answered > 0)
@@ -95,7 +105,7 @@ def _part(points: Floats, of_group: str) -> Floats:
 
 
 def _items_answered(points: Floats, columns: Mapping[str, int], subscale: Subscale) -> Counts:
-    return np.asarray((~np.isnan(points[:, [columns[i] for i in subscale.items]])).sum(axis=1), dtype=np.int64)
+    return np.asarray((~np.isnan(points[:, [columns[i] for i in subscale.items if i in columns]])).sum(axis=1), dtype=np.int64)
 
 
 def _score_weighted(done: Mapping[str, SubscaleScores], subscale: Subscale, items: Counts) -> SubscaleScores:
@@ -119,7 +129,7 @@ def _score_form(rows: pl.DataFrame, instrument: Instrument, version: str) -> Ite
             total = rows["source_score"].cast(pl.Float64).fill_null(np.nan).to_numpy()
             there = ~np.isnan(total)
             items = _items_answered(points, columns, subscale)
-            done[name] = SubscaleScores(total, there, there.astype(np.int64), items, 1, 1)
+            done[name] = SubscaleScores(total, there, there.astype(np.int64), items, 1, 1, given=True)
         else:
             done[name] = score_subscale(points, columns, subscale)
     return iter((name, done[name]) for name in instrument.subscales)
@@ -131,6 +141,7 @@ def score_responses(responses: pl.DataFrame, instruments: Instruments) -> pl.Dat
     `responses`: response_key, patient_key, instrument, form_version, completed_at, answers (list of form codes in form
     order, null where unanswered), source_score. Result: the columns of the mart `scores`. A score is null exactly where the
     status is `unscorable`, and then `reason` says why. `source_score` stands on the `total` row only: sources send one total.
+    Where the licence keeps the items out, that total is the score and the status says `from_source`.
     Instrument, form, number of answers and codes were checked before; `VNSightError` otherwise.
     """
     frames = [_empty(responses)]
@@ -141,9 +152,15 @@ def score_responses(responses: pl.DataFrame, instruments: Instruments) -> pl.Dat
             source = pl.col("source_score").cast(pl.Float64) if name == "total" else pl.lit(None, pl.Float64)
             frames.append(rows.select(
                 *IDENTITY, pl.lit(name).alias("subscale"), "completed_at", source.alias("source_score"),
-                pl.lit(instruments[id].subscales[name].n, pl.Int64).alias("n_items"), pl.lit(position).alias("position"),
+                pl.lit(_n_items(instruments[id], version, name), pl.Int64).alias("n_items"), pl.lit(position).alias("position"),
             ).with_columns(**scores.to_columns()).select(*SCORE_COLUMNS, "position"))  # fmt: skip
     return pl.concat(frames).sort("response_key", "completed_at", "position", maintain_order=True).drop("position")
+
+
+def _n_items(instrument: Instrument, version: str, name: str) -> int:
+    """Items of the subscale that the form prints; all of them where the form prints none."""
+    subscale = instrument.subscales[name]
+    return sum(item in instrument.forms[version].items for item in subscale.items) or subscale.n
 
 
 def _empty(responses: pl.DataFrame) -> pl.DataFrame:

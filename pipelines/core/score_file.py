@@ -103,6 +103,8 @@ def score_file(
     form = load_instrument(instrument)
     if form_version not in form.forms:
         raise UsageError(f"{instrument} has no form {form_version}; there are: {', '.join(form.forms)}")
+    if not form.forms[form_version].items:
+        raise UsageError(f"{instrument}, form {form_version} has no items to score: it is kept as the total of the source")
     frame = read_text_table(path)
     columns = item_columns(items, form.forms[form_version])
     absent = [c for c in (*columns, *([id] if id else [])) if c not in frame.columns]

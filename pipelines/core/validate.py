@@ -16,7 +16,8 @@ from pipelines.core.pseudonym import replace_identifiers
 from pipelines.core.rows import Parsed
 from schemas.contract import Contract, load_contract
 from schemas.frames import UTC_US, staged_schema
-from schemas.instrument import load_instruments
+from schemas.instrument import Instrument, load_instruments
+from schemas.instrument_parts import Form
 from schemas.rules import Rules, row_rules
 
 
@@ -46,29 +47,53 @@ def _rules(source: str, models: frozenset[str]) -> Rules:
 
 
 def _survey_rules() -> Rules:
-    """An instrument, form or coding that is not the declared one is refused, never scored."""
-    instruments = load_instruments()
-    unknown_form, length, beyond = pl.lit(True), pl.lit(False), pl.lit(False)
-    answers = pl.col("answers")
-    for instrument in instruments.values():
-        for version, form in instrument.forms.items():
-            this = (pl.col("instrument") == instrument.id) & (pl.col("form_version") == version)
-            unknown_form = unknown_form & ~this
-            length = length | (this & (answers.list.len() != len(form.items)))
-            beyond = beyond | (this & _beyond_codes([frozenset(instrument.points(version, i)) for i in form.items]))
-    known = pl.col("instrument").is_in(list(instruments))
+    """An instrument, form or coding that is not the declared one is refused, never scored; nor is a total beyond its range."""
+    forms = [(i, version, form) for i in load_instruments().values() for version, form in i.forms.items()]
+    instrument, answers, known = pl.col("instrument"), pl.col("answers"), pl.col("instrument").is_in(list(load_instruments()))
+    items = pl.concat_str(instrument, pl.col("form_version"), separator="\n").replace_strict(
+        {f"{i.id}\n{version}": len(form.items) for i, version, form in forms}, default=None, return_dtype=pl.Int64
+    )  # null: there is no such form
+    beyond, off = pl.lit(False), pl.lit(False)
+    for legal, alike in _forms_by_coding(forms).items():
+        this = pl.any_horizontal([(instrument == id) & (pl.col("form_version") == version) for id, version in alike])
+        beyond = beyond | (this & _beyond_codes(legal))
+    for one in load_instruments().values():
+        for given in (s.range for s in one.subscales.values() if s.operation == "given"):
+            off = off | ((instrument == one.id) & ~pl.col("source_score").is_between(given.minimum, given.maximum))
     return {
-        "instrument:unknown": ~known, "form_version:unknown": known & unknown_form, "answers:length": length, "answers:range": beyond,
+        "instrument:unknown": ~known, "form_version:unknown": known & items.is_null(),
+        "answers:length": answers.list.len() != items, "answers:range": beyond, "source_score:range": off,
     }  # fmt: skip
 
 
-def _beyond_codes(codes: list[frozenset[int]]) -> pl.Expr:
-    """True where an answer is none of the codes its item allows; nulls are unanswered, not wrong."""
-    answers = pl.col("answers")
-    if len(set(codes)) == 1:
-        return answers.list.eval(~pl.element().is_in(sorted(codes[0]))).list.any()
-    each = [~answers.list.get(i, null_on_oob=True).is_in(sorted(allowed)) for i, allowed in enumerate(codes)]
-    return pl.any_horizontal([e.fill_null(False) for e in each])
+ItemCodes = tuple[frozenset[int], ...]  # codes that each item of a form allows, in form order
+
+
+def _forms_by_coding(forms: list[tuple[Instrument, str, Form]]) -> dict[ItemCodes, list[tuple[str, str]]]:
+    """Instrument and version of the forms that share a coding; where all items do, forms of any length share it."""
+    found: dict[ItemCodes, list[tuple[str, str]]] = {}
+    for instrument, version, form in forms:
+        codes = tuple(frozenset(instrument.points(version, item)) for item in form.items)
+        if codes:
+            found.setdefault(codes[:1] if len(set(codes)) == 1 else codes, []).append((instrument.id, version))
+    return found
+
+
+def _beyond_codes(codes: ItemCodes) -> pl.Expr:
+    """True where an answer is none of the codes its item allows (one entry: all items alike); nulls are unanswered, not wrong."""
+    if len(codes) == 1:
+        return _any_beyond(pl.col("answers"), codes[0])
+    places = {legal: [i for i, own in enumerate(codes) if own == legal] for legal in codes}
+    return pl.any_horizontal(
+        [_any_beyond(pl.col("answers").list.gather(at, null_on_oob=True), legal) for legal, at in places.items()]
+    )
+
+
+def _any_beyond(answers: pl.Expr, legal: frozenset[int]) -> pl.Expr:
+    low, high = min(legal), max(legal)
+    if len(legal) == high - low + 1:  # no gaps, so the ends say it; several times as fast
+        return (answers.list.min() < low) | (answers.list.max() > high)
+    return answers.list.eval(~pl.element().is_in(sorted(legal))).list.any()
 
 
 def split_by_rules(frame: pl.DataFrame, contract: Contract, time_rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:

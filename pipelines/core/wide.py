@@ -110,7 +110,7 @@ def _responses(good: pl.DataFrame, layout: WideLayout) -> pl.DataFrame:
         "row", "response_id", pl.col(f"own_{mapping.patient_id}").alias("patient_id"),
         pl.lit(mapping.instrument).alias("instrument"), pl.lit(mapping.form_version).alias("form_version"),
         completed.alias("completed_at"), pl.lit(mapping.time_zone, pl.String).alias("time_zone"), uploaded.alias("uploaded_at"),
-        pl.concat_list([f"code_{i}" for i in range(n)]).alias("answers"), pl.col("total").alias("source_score"),
+        (pl.concat_list([f"code_{i}" for i in range(n)]) if n else pl.lit([], pl.List(pl.Int64))).alias("answers"), pl.col("total").alias("source_score"),
     )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def _bad_rows(read: pl.DataFrame) -> pl.DataFrame:
 
 
 def _count_unknown_labels(read: pl.DataFrame, layout: WideLayout) -> dict[str, int]:
-    if layout.mapping.coding == "codes":
+    if layout.mapping.coding == "codes" or not layout.columns:
         return {}
     items = range(len(layout.columns))
     unknown = [read.filter(pl.col(f"code_{i}").is_null())[f"text_{i}"].alias("text").drop_nulls() for i in items]
@@ -129,7 +129,7 @@ def _count_unknown_labels(read: pl.DataFrame, layout: WideLayout) -> dict[str, i
 
 def _count_codes(read: pl.DataFrame, layout: WideLayout) -> CodeCounts:
     """Codes as the file writes them, with the rows in which one is outside."""
-    if layout.mapping.coding == "labels":
+    if layout.mapping.coding == "labels" or not layout.columns:
         return CodeCounts()
     codes = [pl.col(f"code_{i}") for i in range(len(layout.columns))]
     outside = pl.any_horizontal(~code.is_in(layout.legal(i)) for i, code in enumerate(codes))

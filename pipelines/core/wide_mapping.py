@@ -20,6 +20,7 @@ class WideMapping:
     `items` is a template such as `Item{}_num`, filled with 1, 2, ... in form order, or the list of columns in form order.
     `coding` says whether cells hold codes or labels. `labels` adds wordings: label -> form code. `declared` is the coding the
     file uses where it is not that of the form (a 0-3 form exported as 1-4); answers are then shifted to the form's.
+    On a form of totals `items` is an empty list and `source_score` names the column of the total.
     `missing` lists cell texts that mean unanswered; an empty cell always does. `completed_at` and `uploaded_at` name columns,
     their `_constant` twins give one instant for the whole file; the upload defaults to the completion.
     `id_prefix` is put before every response_id, so that two instruments in one table do not share identifiers.
@@ -119,6 +120,8 @@ def lay_out(mapping: WideMapping, instruments: Instruments) -> WideLayout:
     if mapping.form_version not in instrument.forms:
         raise UsageError(f"wide survey, form_version: {mapping.instrument} has {', '.join(instrument.forms)}")
     form = instrument.forms[mapping.form_version]
+    if not form.items and mapping.source_score is None:
+        raise UsageError(f"wide survey, source_score: {mapping.instrument} is kept as the total of the source; name its column")
     declared = mapping.declared or form.coding
     if declared.maximum - declared.minimum != form.coding.maximum - form.coding.minimum or declared.codes != form.coding.codes:
         raise UsageError(f"wide survey, declared: {declared} cannot be shifted to the coding {form.coding} of the form")

@@ -33,9 +33,28 @@ subscales:
 """
 
 
-def test_the_four_instruments_are_shipped():
-    assert set(load_instruments()) == {"DERS-36", "DERS-16", "PHQ-9", "GAD-7"}
-    assert all("standard" in i.forms for i in load_instruments().values())
+TOTALS_ONLY = {"BDI-II", "QOLIE-31"}
+
+
+def test_the_shipped_instruments():
+    assert " ".join(sorted(load_instruments())) == (
+        "BDI-II CERQ-36 CERQ-short CGI-I CTQ-28 DASS-21 DERS-16 DERS-18 DERS-36 ERQ GAD-7 HAM-D-17 MADRS PCL-5 PHQ-9 PSS-10 "
+        "QIDS-SR16 QOLIE-31 S-DERS WHO-5"
+    )
+    for name, one in load_instruments().items():
+        assert ("standard" in one.forms) is (name not in TOTALS_ONLY)
+        assert (set(one.forms) == {"totals"}) is (name in TOTALS_ONLY)
+
+
+def test_every_item_on_a_form_is_scored_but_the_three_of_the_trauma_history():
+    for one in load_instruments().values():
+        printed = {item for form in one.forms.values() for item in form.items}
+        spare = printed - {item for s in one.subscales.values() for item in s.items}
+        assert spare == ({"10", "16", "22"} if one.id == "CTQ-28" else set())
+
+
+def test_a_history_and_a_rating_of_change_are_no_outcomes():
+    assert {i.id for i in load_instruments().values() if not i.is_outcome} == {"CTQ-28", "CGI-I"}
 
 
 @pytest.mark.parametrize(
@@ -70,6 +89,8 @@ def test_points_of_every_legal_code(form, item, points):
             "{items: [a, a], coding: {minimum: 0, maximum: 3}",
             "an item is listed twice",
         ),
+        ("subscales:", "criteria:\n- {name: c, present_from: 2, at_least: {other: 1}, source: the paper, confidence: K+}\nsubscales:",
+         "criteria c: 1 items of subscale other cannot be present"),
         ("title: Two items", "title: 2", "two.yaml.title: expected text, found int 2"),
         ("title: Two items\n", "", "two.yaml: title is missing"),
         ("title:", "titel:", "two.yaml.titel: not a key it knows; there are: .*title"),
@@ -103,7 +124,7 @@ def test_every_number_has_a_source():
             yield from chain.from_iterable(map(walk, value.values() if isinstance(value, dict) else value))
 
     sourced = [v for i in load_instruments().values() for v in walk(i) if isinstance(v, Sourced)]
-    assert len(sourced) > 60
+    assert len(sourced) > 220
     assert all(len(v.source) > 4 for v in sourced)
 
 
@@ -112,12 +133,29 @@ def test_every_number_has_a_source():
     ("instrument", "row", "points"),
     [
         ("PHQ-9", 0, 6.43), ("PHQ-9", 1, 6.763), ("GAD-7", 0, 5.49), ("GAD-7", 1, 5.371),
-        ("DERS-36", 0, 19.9), ("DERS-36", 1, 19.204),
+        ("DERS-36", 0, 19.9), ("DERS-36", 1, 19.204), ("MADRS", 0, 6.435),
+        ("ERQ.reappraisal", 0, 1.512), ("ERQ.suppression", 0, 1.775),
     ],
 )  # fmt: skip
 def test_reliable_change_reproduces_the_published_points(instrument, row, points):
+    name, _, subscale = instrument.partition(".")
     decimals = len(str(points).split(".")[1])
-    assert round(load_instrument(instrument).subscales["total"].reliable_change[row].points, decimals) == points
+    assert round(load_instrument(name).subscales[subscale or "total"].reliable_change[row].points, decimals) == points
+
+
+@pytest.mark.parametrize(("instrument", "cut"), [("PHQ-9", 8.102), ("GAD-7", 7.764), ("MADRS", 17.186)])
+def test_cutoff_c_reproduces_the_published_points(instrument, cut):
+    assert round(load_instrument(instrument).subscales["total"].cutoff_c, 3) == cut
+
+
+@pytest.mark.parametrize(("instrument", "subscale"), [("DERS-36", "total"), ("ERQ", "suppression"), ("PCL-5", "total")])
+def test_without_a_clinical_norm_there_is_no_cutoff_c(instrument, subscale):
+    assert load_instrument(instrument).subscales[subscale].cutoff_c is None
+
+
+def test_a_state_measure_has_no_reliable_change():
+    assert load_instrument("S-DERS").kind == "state"
+    assert not any(s.reliable_change for s in load_instrument("S-DERS").subscales.values())
 
 
 @pytest.mark.parametrize(
@@ -127,10 +165,24 @@ def test_reliable_change_reproduces_the_published_points(instrument, row, points
         ("PHQ-9", 15, "moderately_severe"), ("PHQ-9", 20, "severe"), ("PHQ-9", 27, "severe"),
         ("GAD-7", 4, "minimal"), ("GAD-7", 5, "mild"), ("GAD-7", 10, "moderate"), ("GAD-7", 15, "severe"),
         ("DERS-16", 50, None),  # no band is published
+        ("PSS-10", 13, "low"), ("PSS-10", 14, "moderate"), ("PSS-10", 26, "moderate"), ("PSS-10", 27, "high"),
+        ("MADRS", 6, "normal"), ("MADRS", 7, "mild"), ("MADRS", 20, "moderate"), ("MADRS", 35, "severe"),
+        ("HAM-D-17", 7, "none"), ("HAM-D-17", 8, "mild"), ("HAM-D-17", 14, "moderate"), ("HAM-D-17", 19, "severe"),
+        ("HAM-D-17", 23, "very_severe"),
+        ("QIDS-SR16", 5, "none"), ("QIDS-SR16", 6, "mild"), ("QIDS-SR16", 11, "moderate"), ("QIDS-SR16", 16, "severe"),
+        ("QIDS-SR16", 21, "very_severe"),
+        ("BDI-II", 13, "minimal"), ("BDI-II", 14, "mild"), ("BDI-II", 20, "moderate"), ("BDI-II", 29, "severe"),
+        ("DASS-21.depression", 8, "normal"), ("DASS-21.depression", 10, "mild"), ("DASS-21.depression", 14, "moderate"),
+        ("DASS-21.depression", 21, "severe"), ("DASS-21.depression", 28, "extremely_severe"),
+        ("DASS-21.anxiety", 8, "mild"), ("DASS-21.anxiety", 10, "moderate"), ("DASS-21.anxiety", 15, "severe"),
+        ("DASS-21.anxiety", 20, "extremely_severe"),
+        ("DASS-21.stress", 15, "mild"), ("DASS-21.stress", 19, "moderate"), ("DASS-21.stress", 26, "severe"),
+        ("DASS-21.stress", 34, "extremely_severe"),
     ],
 )  # fmt: skip
 def test_bands_start_at_their_lower_end(instrument, score, band):
-    assert load_instrument(instrument).subscales["total"].band(score) == band
+    name, _, subscale = instrument.partition(".")
+    assert load_instrument(name).subscales[subscale or "total"].band(score) == band
 
 
 @pytest.mark.parametrize(
@@ -145,10 +197,42 @@ def test_bands_start_at_their_lower_end(instrument, score, band):
         ("GAD-7", "remission", "remission", 4, 5),
         ("GAD-7", "change", "nhs_reliable", 4, 3),
         ("DERS-36", "caseness", "suggested_cutoff", 95, 94),
+        ("PCL-5", "caseness", "provisional_ptsd_low", 31, 30),
+        ("PCL-5", "caseness", "provisional_ptsd_high", 33, 32),
+        ("PCL-5", "response", "response", 50, 49.9),
+        ("PCL-5", "functional", "clinically_significant", 28, 29),
+        ("PCL-5", "change", "reliable_low", 15, 14),
+        ("PCL-5", "change", "reliable_high", 18, 17),
+        ("PCL-5", "change", "older_low", 5, 4),
+        ("PCL-5", "change", "older_high", 10, 9),
+        ("MADRS", "response", "response", 50, 49.9),
+        ("MADRS", "response", "partial", 30, 29.9),
+        ("MADRS", "remission", "remission", 9, 10),  # at most 9; others declare at most 10
+        ("MADRS", "remission", "remission_10", 10, 11),
+        ("MADRS", "change", "important_between_groups_low", 1.6, 1.5),
+        ("HAM-D-17", "response", "response", 50, 49.9),
+        ("HAM-D-17", "remission", "remission", 7, 8),
+        ("QIDS-SR16", "response", "response", 50, 49.9),
+        ("QIDS-SR16", "remission", "remission", 5, 6),
+        ("BDI-II", "response", "response", 50, 49.9),
+        ("BDI-II", "change", "minimal_important", 17.5, 17.4),
+        ("BDI-II", "change", "minimal_important_treatment_resistant", 32, 31.9),
+        ("WHO-5", "caseness", "poor_wellbeing", 50, 52),  # low is unwell
+        ("WHO-5", "caseness", "likely_depression", 28, 32),
+        ("WHO-5", "change", "minimal_important", 10, 8),
+        ("CGI-I", "response", "response", 2, 3),  # the score itself, not a drop of it
+        ("QOLIE-31", "change", "important_low", 5.2, 5.1),
+        ("QOLIE-31", "change", "important_high", 11.8, 11.7),
+        ("CTQ-28.emotional_abuse", "caseness", "moderate_to_severe", 13, 12),
+        ("CTQ-28.physical_abuse", "caseness", "moderate_to_severe", 10, 9),
+        ("CTQ-28.sexual_abuse", "caseness", "moderate_to_severe", 8, 7),
+        ("CTQ-28.emotional_neglect", "caseness", "moderate_to_severe", 15, 14),
+        ("CTQ-28.physical_neglect", "caseness", "moderate_to_severe", 10, 9),
     ],
 )
 def test_thresholds_at_their_boundary(instrument, list_of, name, met, unmet):
-    total = load_instrument(instrument).subscales["total"]
+    id, _, subscale = instrument.partition(".")
+    total = load_instrument(id).subscales[subscale or "total"]
     threshold = next(t for t in getattr(total, list_of) if t.name == name)
     assert threshold.is_met(met)
     assert not threshold.is_met(unmet)
@@ -169,7 +253,7 @@ def test_loinc_codes_stand_where_they_were_confirmed():
     assert phq.answers == {0: "LA6568-5", 1: "LA6569-3", 2: "LA6570-1", 3: "LA6571-9"}
     assert " ".join(gad.items.values()) == "69725-0 68509-9 69733-4 69734-2 69735-9 69689-8 69736-7"
     assert (gad.panel, gad.total) == ("69737-5", "70274-6")
-    assert load_instrument("DERS-36").loinc is load_instrument("DERS-16").loinc is None  # none confirmed, none guessed
+    assert {i.id for i in load_instruments().values() if i.loinc} == {"PHQ-9", "GAD-7"}  # no other confirmed, none guessed
 
 
 def test_directions_may_differ_between_subscales():

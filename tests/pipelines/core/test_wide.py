@@ -166,7 +166,7 @@ def test_an_empty_table_gives_nothing():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"instrument": "BDI"}, "instrument: BDI is not known; there are: DERS-16"),
+        ({"instrument": "BDI"}, "instrument: BDI is not known; there are: BDI-II"),
         ({"form_version": "draft"}, "form_version: GAD-7 has standard"),
         ({"items": "q"}, "the template 'q' must hold"),
         ({"items": ["q1", "q2"]}, "2 different columns are listed, the form has 7"),
