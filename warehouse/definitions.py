@@ -59,7 +59,7 @@ def _named(thresholds: Sequence[Threshold], name: str) -> float | None:
 
 def _score_row(one: Instrument, name: str) -> tuple[Any, ...]:
     subscale, direction = one.subscales[name], one.direction_of(name)
-    worse = {"higher_is_worse": True, "lower_is_worse": False}.get(direction)
+    worse = {"higher_is_worse": True, "lower_is_worse": False}.get(direction) if one.is_outcome else None
     cut = next(iter(subscale.remission), None)
     change = used_reliable_change(subscale)
     cutoffs = cut_offs(subscale, worse)

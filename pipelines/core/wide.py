@@ -110,7 +110,8 @@ def _responses(good: pl.DataFrame, layout: WideLayout) -> pl.DataFrame:
         "row", "response_id", pl.col(f"own_{mapping.patient_id}").alias("patient_id"),
         pl.lit(mapping.instrument).alias("instrument"), pl.lit(mapping.form_version).alias("form_version"),
         completed.alias("completed_at"), pl.lit(mapping.time_zone, pl.String).alias("time_zone"), uploaded.alias("uploaded_at"),
-        (pl.concat_list([f"code_{i}" for i in range(n)]) if n else pl.lit([], pl.List(pl.Int64))).alias("answers"), pl.col("total").alias("source_score"),
+        (pl.concat_list([f"code_{i}" for i in range(n)]) if n else pl.lit([], pl.List(pl.Int64))).alias("answers"),
+        pl.col("total").alias("source_score"),
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
@@ -262,3 +263,11 @@ def test_directions_may_differ_between_subscales():
     instrument = read_typed(Instrument, node, "two.yaml")
     assert instrument.direction_of("skill") == "lower_is_worse"
     assert instrument.direction_of("total") == "higher_is_worse"
+
+
+def test_the_page_of_instruments_lists_what_ships():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "instruments.md").read_text(encoding="utf-8")
+    for one in load_instruments().values():
+        items = max(len(form.items) for form in one.forms.values()) or "total only"
+        direction = " and ".join(sorted({one.direction_of(s) for s in one.subscales})).replace("_", " ")
+        assert f"| {one.id} | {items} | {len(one.subscales)} | {direction} | {one.licence.name} | {one.confidence} |" in page

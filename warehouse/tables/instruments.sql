@@ -7,7 +7,7 @@ create table instruments (
     cutoff double, cutoff_method varchar, nhs_caseness double, nhs_reliable double
 );
 comment on table instruments is 'Direction, remission cut and inputs of reliable change of every score.';
-comment on column instruments.higher_is_worse is 'True when a fall of the score is an improvement; null when no source says.';
+comment on column instruments.higher_is_worse is 'True when a fall of the score is an improvement; null when no source says, and for a history or a rating of change.';
 comment on column instruments.is_primary is 'The total, or every subscale of an instrument without a total.';
 comment on column instruments.remission_comparison is 'How the score is compared with the cut: below or at_most; null without a published cut.';
 comment on column instruments.remission_value is 'Remission cut [points].';
