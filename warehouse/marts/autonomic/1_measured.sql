@@ -8,7 +8,8 @@ from query_table(facts)
 qualify row_number() over (partition by _key order by revised_at desc, _fingerprint desc) = 1;
 
 create temp table withdrawals as
-select patient_key, last(action order by effective_at, recorded_at, _fingerprint) as action, max_by(effective_at, (effective_at, recorded_at, _fingerprint)) as withdrawn_at
+select patient_key, max_by(action, (effective_at, recorded_at, _fingerprint)) as action,
+    max_by(effective_at, (effective_at, recorded_at, _fingerprint)) as withdrawn_at
 from latest('staged_consents')
 group by patient_key
 having action = 'withdrawn';

@@ -9,7 +9,8 @@
 -- Reference: Aaronson 2013 (D-21).
 create temp table doses as
 with determined as (
-    select patient, outcome_id, severity_id, modality, responded, case when covered_ppm >= 800000 then charge_pc end as charge_pc, covered_ppm
+    select patient, outcome_id, severity_id, modality, responded, covered_ppm,
+        case when covered_ppm >= 800000 then charge_pc end as charge_pc
     from verdicts
     where modality is not null and responded is not null
 ),
@@ -57,7 +58,8 @@ by_banding as (
     select *, 'd21' as banding, d21 as band from cells where d21 is not null
 )
 
-select stratum_id, outcome_id, modality, banding, band, case band when 'low' then 1 when 'middle' then 2 when 'high' then 3 end as band_rank,
+select stratum_id, outcome_id, modality, banding, band,
+    case band when 'low' then 1 when 'middle' then 2 when 'high' then 3 end as band_rank,
     sum(n)::bigint as n, sum(k)::bigint as k, min(least_pc) as least_pc, max(most_pc) as most_pc, sum(charge_pc) / sum(n) as mean_pc,
     sum(covered_ppm) / 1e6 / nullif(sum(with_coverage), 0) as coverage
 from by_banding

@@ -1,6 +1,7 @@
 -- The dose a patient had in every period of 28 days since activation, as a band: what the time of the next period counts under.
 -- 1. periods  = whole UTC days since the day of the first activation, by 28; amount = charge, on cervical devices time of stimulation
---    (they cannot tell their charge), over all devices of a patient; unknown where it is not told or less than 80 % of the 28 days are known
+--    (they cannot tell their charge), over all devices of a patient; unknown where it is not told or less than
+--    80 % of the 28 days are known
 -- 2. tertiles of the amounts above 0 of all periods of a modality; off: an amount of 0
 -- A band comes from the period before, never from the one an event falls into: a dose lowered because of an event would otherwise be
 -- blamed for it, and a band given for the whole of a patient would know the future.

@@ -15,14 +15,16 @@ with recorded as (
     select patient_key, 'history', case when has_it then flag else 'no_' || flag end
     from (
         unpivot patients
-        on failed_trials_4plus, treatment_resistant, ect, tms, tms_esketamine, hospitalised, suicide_attempt, childhood_adversity, psychotherapy
+        on failed_trials_4plus, treatment_resistant, ect, tms, tms_esketamine, hospitalised, suicide_attempt, childhood_adversity,
+            psychotherapy
         into name flag value has_it
     )
     union all
     select patient_key, unnest([
         {'stratifier': 'comorbidity', 'stratum': case when n_disorders >= 2 then 'two_or_more' else 'at_most_one' end},
         {'stratifier': 'polarity', 'stratum': coalesce(polarity, 'neither')},
-        {'stratifier': 'epilepsy_intractable', 'stratum': case when epilepsy_intractable then 'yes' when not epilepsy_intractable then 'no' end},
+        {'stratifier': 'epilepsy_intractable', 'stratum': case
+            when epilepsy_intractable then 'yes' when not epilepsy_intractable then 'no' end},
         {'stratifier': 'failed_trials', 'stratum': case
             when failed_trials < 4 then failed_trials::varchar when failed_trials < 6 then '4-5' else '6+' end},
         {'stratifier': 'ect_response', 'stratum': case when ect_response then 'yes' when not ect_response then 'no' end},

@@ -42,11 +42,11 @@ answered as (
 ),
 
 by_method as (
-    select * exclude (responded, responded_locf, responded_nri, remitted), 'observed' as method, responded as outcome, remitted from answered
-    union all by name
-    select * exclude (responded, responded_locf, responded_nri, remitted), 'locf' as method, responded_locf as outcome from answered
-    union all by name
-    select * exclude (responded, responded_locf, responded_nri, remitted), 'nri' as method, responded_nri as outcome from answered
+    select 'observed' as method, responded as outcome, * from answered
+    union all
+    select 'locf', responded_locf, * from answered
+    union all
+    select 'nri', responded_nri, * from answered
 )
 
 select stratum_id, outcome_id, method, coalesce(arm, 'all') as arm,
@@ -58,7 +58,7 @@ select stratum_id, outcome_id, method, coalesce(arm, 'all') as arm,
 from by_method
 group by grouping sets ((stratum_id, outcome_id, method, arm), (stratum_id, outcome_id, method));
 
-create temp table paired as
+create temp table arm_pairs as
 with comparisons (arm, comparator) as (values ('vns', 'neither'), ('vns_cbt', 'cbt'))
 
 select s.stratifier, s.stratum, s.tested_group, c.stratum_id, c.outcome_id, c.method, c.arm, p.comparator, c.k as k1, c.n as n1,
@@ -71,10 +71,10 @@ left join counted as o
 
 create temp table tested as
 select stratifier, tested_group, outcome_id, method, arm, stratum, k1, n1, k2, n2
-from paired
+from arm_pairs
 where stratifier <> 'all'
 union all
 select d.stratifier, d.tested_group, d.outcome_id, d.method, d.arm, 'others', a.k1 - d.k1, a.n1 - d.n1, a.k2 - d.k2, a.n2 - d.n2
-from paired as d
-inner join paired as a on a.stratifier = 'all' and a.outcome_id = d.outcome_id and a.method = d.method and a.arm = d.arm
+from arm_pairs as d
+inner join arm_pairs as a on a.stratifier = 'all' and a.outcome_id = d.outcome_id and a.method = d.method and a.arm = d.arm
 where d.stratifier = 'disorder';

@@ -46,12 +46,13 @@ select *, case
     when least(k1 + k2, n1 + n2 - k1 - k2) * least(n1, n2) < 5 * (n1 + n2) then fisher_exact(k1, n1, k2, n2)
     else chi_square(k1, n1, k2, n2).p
 end as p
-from paired
+from arm_pairs
 where n1 > 0 and n2 > 0;
 
 create temp table adjusted as
 with families as (
-    select arm, outcome_id, method, list(stratum_id order by p, stratum_id) as members, benjamini_hochberg(list(p order by p, stratum_id)) as adjusted
+    select arm, outcome_id, method, list(stratum_id order by stratum_id) as members,
+        benjamini_hochberg(list(p order by stratum_id)) as adjusted
     from tests
     where stratifier <> 'all' and p is not null
     group by arm, outcome_id, method

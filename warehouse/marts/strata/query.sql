@@ -25,7 +25,7 @@ described as (
     inner join stratum_names as s on s.stratum_id = c.stratum_id
     inner join outcome_names as o on o.outcome_id = c.outcome_id
     inner join looking_back as l on l.outcome_id = c.outcome_id
-    left join paired as t on t.stratum_id = c.stratum_id and t.outcome_id = c.outcome_id and t.method = c.method and t.arm = c.arm
+    left join arm_pairs as t on t.stratum_id = c.stratum_id and t.outcome_id = c.outcome_id and t.method = c.method and t.arm = c.arm
     left join tests as p on p.stratum_id = c.stratum_id and p.outcome_id = c.outcome_id and p.method = c.method and p.arm = c.arm
     left join adjusted as a on a.stratum_id = c.stratum_id and a.outcome_id = c.outcome_id and a.method = c.method and a.arm = c.arm
     left join heterogeneity as h
