@@ -15,7 +15,7 @@ from tempfile import gettempdir
 
 import cyclopts
 
-from flows.commands import answers, cluster, files, metrics, opened, runs, stream, workspaces
+from flows.commands import answers, cluster, files, metrics, opened, report, runs, stream, workspaces
 from flows.terminal import ERR
 from schemas.errors import VNSightError
 
@@ -28,7 +28,7 @@ app = cyclopts.App(
 )  # fmt: skip
 for command in (
     workspaces.demo, workspaces.init, workspaces.simulate, runs.run, runs.status, runs.refresh, answers.sql, answers.hash, answers.trace,
-    answers.keys, files.score, files.dose, stream.stream, metrics.metrics,
+    answers.keys, files.score, files.dose, report.report, stream.stream, metrics.metrics,
 ):  # fmt: skip
     app.command(command)
 app.command(cluster.cluster)

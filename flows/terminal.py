@@ -24,6 +24,7 @@ STEPS = {
     "move": "place facts that moved",
     "stage": "derive shards: doses, scores, marts", "recall": "recall what was known", "candidate": "build the candidate database",
     "audit": "audit it by the contracts", "publish": "commit and publish", "simulate": "simulate",
+    "report": "ask for the figures of the report",
 }  # fmt: skip
 
 

@@ -41,6 +41,12 @@ def disorder_prefixes() -> Mapping[str, str]:
     return {prefix: name for name, row in _read("disorders.yaml")["disorders"].items() for prefix in row["prefixes"]}
 
 
+@cache
+def disorder_labels() -> Mapping[str, str]:
+    """Disorder -> its name for people, in the order of the list."""
+    return {name: row["label"] for name, row in _read("disorders.yaml")["disorders"].items()}
+
+
 def disorder_of(code: str) -> str | None:
     """Return the disorder of an ICD-10-CM code, with or without the dot; None when it belongs to none of ours.
 

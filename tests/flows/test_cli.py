@@ -18,7 +18,7 @@ from schemas.workspace import open_workspace
 from tests.against_truth import ask, unlabelled, wrong_bins, wrong_doses
 from tests.flows.conftest import vnsight
 
-COMMANDS = ("demo", "init", "simulate", "run", "status", "sql", "hash", "trace", "keys", "score", "dose")
+COMMANDS = ("demo", "init", "simulate", "run", "status", "sql", "hash", "trace", "keys", "score", "dose", "report")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
