@@ -11,7 +11,8 @@ Row = Mapping[str, Any]
 FEW = 10  # below this a rate says little
 VISITS = {"m3": "3 months", "m6": "6 months", "m9": "9 months", "m12": "12 months", "m3_12": "months 3 to 12"}
 NO_ANSWER = (
-    "<p class='answer'>There is no answer yet: no disorder has at least 10 patients with a determined response both on VNS and without it.</p>"
+    "<p class='answer'>There is no answer yet: no disorder has at least 10 patients with a determined response on VNS alone and as many "
+    "with neither VNS nor CBT.</p>"
 )
 
 
@@ -29,8 +30,9 @@ def headline(rows: Sequence[Row], definitions: Sequence[Row], words: Mapping[str
     rule = rules.get(best["definition"], best["definition"])
     scale = best["instrument"] + ("" if best["subscale"] == "total" else f" {best['subscale']}")
     lines = [f"<p class='answer'>{_sentence(best, least, words)}</p>"]
-    at = html.escape(f"{scale} at {VISITS.get(best['visit'], best['visit'])}; a response is a score {rule}; patients with a follow-up only.")
-    lines.append(f"<p class='answer-what'>{at}</p>")
+    when = VISITS.get(best["visit"], best["visit"])
+    what = html.escape(f"{scale} at {when}. A response is a score {rule}. Only patients who were seen then are counted.")
+    lines.append(f"<p class='answer-what'>{what}</p>")
     cards = [("Best response", best)] + ([("Least response", least)] if len(disorders) > 1 else [])
     cards += [("All patients", r) for r in everyone if r["risk_difference"] is not None]
     lines.append(f"<ul class='cards'>{''.join(_card(title, row, words) for title, row in cards)}</ul>")
@@ -50,7 +52,7 @@ def _card(title: str, row: Row, words: Mapping[str, str]) -> str:
     who = "" if row["stratifier"] == "all" else f": {_name(row, words)}"
     few = " Fewer than 10 in a group: read with care." if min(row["n"], row["n_comparator"]) < FEW else ""
     return (
-        f"<li><h3>{title}{who}</h3><p class='big'>{_signed(row['risk_difference'])} <span>points</span></p>"
+        f"<li><h2>{title}{who}</h2><p class='big'>{_signed(row['risk_difference'])} <span>points on VNS</span></p>"
         f"<p>{_percent(row['rate'])} on VNS ({row['k']:,} of {row['n']:,}), {_percent(bare)} with neither VNS nor CBT "
         f"({row['k_comparator']:,} of {row['n_comparator']:,}).</p>"
         f"<p>95 % interval of the difference: {_signed(row['risk_difference_low'])} to {_signed(row['risk_difference_high'])} points"

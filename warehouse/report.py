@@ -83,8 +83,9 @@ def _ask(connection: duckdb.DuckDBPyConnection, name: str) -> Figure:
 def encode(figure: Figure) -> dict[str, Any]:
     """A figure as compact JSON values, column by column.
 
-    A column is {"v": values}, or {"d": distinct values, "i": an index per row}, or {"d": distinct values, "r": [index, run length, ...]},
-    whichever is shortest. Numbers are rounded to `DIGITS` significant digits, instants are ISO 8601 in UTC, missing values are null.
+    A column is {"v": values}; where values repeat, {"d": distinct values, "i": an index per row}; where they repeat in runs,
+    {"d": distinct values, "r": [index, run length, ...]}.
+    Numbers are rounded to `DIGITS` significant digits, instants are ISO 8601 in UTC, missing values are null.
 
     >>> encode(Figure("x", "", ("arm",), [("vns",), ("vns",), ("cbt",)]))
     {'n': 3, 'columns': {'arm': {'v': ['vns', 'vns', 'cbt']}}}
@@ -96,14 +97,15 @@ def encode(figure: Figure) -> dict[str, Any]:
 
 
 def _column(values: list[Any]) -> dict[str, Any]:
-    ways: list[dict[str, Any]] = [{"v": values}]
-    if not any(isinstance(v, list) for v in values):
-        keys = [(type(v), v) for v in values]  # 1, 1.0 and true are equal, and not the same
-        place = {key: n for n, key in enumerate(dict.fromkeys(keys))}
-        if len(place) <= len(values) // 4:
-            distinct, at = [v for _, v in place], [place[key] for key in keys]
-            ways += [{"d": distinct, "i": at}, {"d": distinct, "r": _runs(at)}]
-    return min(ways, key=lambda way: len(_json(way)))
+    if any(isinstance(v, list) for v in values):
+        return {"v": values}
+    keys = [(type(v), v) for v in values]  # 1, 1.0 and true are equal, and not the same
+    place = {key: n for n, key in enumerate(dict.fromkeys(keys))}
+    if len(place) > len(values) // 4:
+        return {"v": values}
+    at = [place[key] for key in keys]
+    runs = _runs(at)
+    return {"d": [v for _, v in place], "r": runs} if len(runs) < len(at) else {"d": [v for _, v in place], "i": at}
 
 
 def _runs(at: list[int]) -> list[int]:
@@ -134,7 +136,8 @@ def _json(value: Any) -> str:
 def labels() -> dict[str, str]:
     """Names in the marts -> words for people, from the code lists and instruments."""
     words = dict(disorder_labels())
-    words |= {one.name: one.label for one in (*history_flags(), *history_responses())}
+    words |= {flag.name: flag.label for flag in history_flags()}
+    words |= {asked.name: asked.label for asked in history_responses()}
     return words | {f"instrument {name}": one.title for name, one in load_instruments().items()}
 
 
@@ -142,7 +145,7 @@ def render(figures: Mapping[str, Figure], title: str, made_at: datetime) -> str:
     """The page. Whatever comes from data is escaped: as text in the page, and in its JSON so that no name can end the script."""
     data = {"title": title, "made_at": made_at.astimezone(UTC).isoformat(timespec="seconds"), "labels": labels()}
     data |= {"figures": {name: encode(one) for name, one in figures.items()}}
-    parts = {
+    parts: dict[str, Callable[[str], str]] = {
         "title": lambda _: html.escape(title),
         "css": lambda _: _text("report.css"),
         "js": lambda _: "".join(_text(name) for name in SCRIPTS),

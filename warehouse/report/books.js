@@ -23,7 +23,7 @@ const BOOKS = {
     const fresh = { head: "Latest news", cell: r => [r.last_known_at ? r.last_known_at.slice(0, 10) : "none", r.late ? make("span", { class: "flag" }, ` late, promised every ${number(r.freshness_days)} d`) : ""], text: true };
     return {
       plot: [table([{ head: "Source", cell: r => plainWord(r.source) }, ...bins.map(b => ({ head: plainWord(b), cell: r => whole(r[b]) })), fresh], rows, "Rows by source and bin, and freshness")],
-      note: about(open ? `${whole(open)} files do not balance: rows read are not the sum of their bins.` : "The ledger is closed: in every file, rows read = accepted + duplicate + superseded + pending + quarantined + withdrawn.", late.length ? `Late: ${late.map(r => plainWord(r.source)).join(", ")}.` : "No source is late."),
+      note: told(open ? `${whole(open)} files do not balance: rows read are not the sum of their bins` : "The ledger is closed: in every file, rows read = accepted + duplicate + superseded + pending + quarantined + withdrawn", late.length ? `Late: ${late.map(r => plainWord(r.source)).join(", ")}` : "No source is late"),
     };
   },
   quarantine(frame) {

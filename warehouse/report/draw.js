@@ -38,27 +38,32 @@ function ticks(low, high, most) {  // round numbers that divide [low, high]
   return found;
 }
 
-// Rows of estimate and interval. rows: { heading } or { name, at, low, high, text, few, look, shape, empty }.
+// Rows of estimate and interval. rows: { heading, aside } or { name, at, low, high, texts, few, look, shape, indent }; `axis.columns` heads the texts.
 function intervals(width, rows, axis) {
-  const stacked = width < 620, textRoom = Math.max(60, ...rows.map(r => r.text ? textWidth(r.text) : 0)) + 8;
-  const nameRoom = stacked ? 0 : Math.min(width * .34, Math.max(60, ...rows.map(r => textWidth(r.name || "") + (r.indent ? 14 : 0))) + 16);
-  const left = stacked ? 8 : nameRoom, right = stacked ? width - 8 : width - textRoom - 12, top = axis.ends ? 24 : 6;
+  const stacked = width < 470, columns = stacked ? axis.columns.slice(0, axis.keep) : axis.columns;
+  const rooms = columns.map((head, n) => Math.max(textWidth(head, 12), ...rows.map(r => r.texts ? textWidth(r.texts[n] || "") : 0)) + 18), room = rooms.reduce((p, q) => p + q, 0);
+  const nameRoom = stacked ? 0 : Math.min(width * .34, Math.max(60, ...rows.map(r => textWidth(r.name || "") + (r.indent ? 14 : 0))) + 24);
+  const left = stacked ? 16 : nameRoom, right = stacked ? width - 18 : width - room - 16, top = 26 + (axis.ends ? 18 : 0);
   const x = v => left + (Math.min(axis.high, Math.max(axis.low, v)) - axis.low) / (axis.high - axis.low) * (right - left);
-  const heights = rows.map(r => r.heading ? 34 : stacked ? 42 : 26), bottom = top + heights.reduce((a, b) => a + b, 0);
+  const ends = columns.map((_, n) => width - rooms.slice(n + 1).reduce((p, q) => p + q, 0));
+  const heights = rows.map(r => r.heading ? 36 : stacked ? 44 : 26), bottom = top + heights.reduce((p, q) => p + q, 0);
   const svg = picture(width, bottom + 46, axis.name);
-  for (const t of ticks(axis.low, axis.high, Math.max(3, (right - left) / 80))) {
+  for (const t of ticks(axis.low, axis.high, Math.max(3, (right - left) / 52))) {
     svg.append(line(x(t), top, x(t), bottom + 4, "grid"), label(x(t), bottom + 20, axis.tick(t), "soft small", "middle"));
   }
+  columns.forEach((head, n) => svg.append(label(ends[n], 12, head, "soft small", "end")));
   if (axis.reference !== undefined) svg.append(line(x(axis.reference), top - 4, x(axis.reference), bottom + 4, "base"));
-  if (axis.ends) svg.append(label(x(axis.reference) - 8, 12, axis.ends[0], "soft small", "end"), label(x(axis.reference) + 8, 12, axis.ends[1], "soft small"));
+  if (axis.ends) svg.append(label(x(axis.reference) - 8, 32, axis.ends[0], "soft small", "end"), label(x(axis.reference) + 8, 32, axis.ends[1], "soft small"));
   svg.append(label((left + right) / 2, bottom + 40, axis.title, "soft small", "middle"));
   let y = top;
   rows.forEach((row, n) => {
-    if (row.heading) { svg.append(label(0, y + 23, row.heading, "strong"), row.aside ? label(width, y + 23, row.aside, "soft small", "end") : ""); y += heights[n]; return; }
-    const middle = y + (stacked ? 30 : heights[n] / 2);
-    svg.append(stacked ? label(0, y + 16, cut(row.name, width - textRoom - 8)) : label(row.indent ? 14 : 0, middle + 4.5, cut(row.name, nameRoom - 10 - (row.indent ? 14 : 0))));
-    svg.append(label(width, stacked ? y + 16 : middle + 4.5, row.text, row.at === null ? "soft" : "", "end"));
-    if (row.at !== null && row.at !== undefined) svg.append(mark(x, middle, row, axis));
+    const middle = y + (stacked ? 31 : 13), base = stacked ? y + 16 : middle + 4.5, indent = row.indent && !stacked ? 14 : 0;
+    if (row.heading) svg.append(label(0, y + 24, row.heading, "strong"), row.aside ? label(width, y + 24, row.aside, "soft small", "end") : "");
+    else {
+      svg.append(label(indent, base, cut(row.name, (stacked ? width - room : nameRoom) - 10 - indent)));
+      columns.forEach((_, c) => svg.append(label(ends[c], base, row.texts[c] || "", row.at === null ? "soft" : "", "end")));
+      if (row.at !== null && row.at !== undefined) svg.append(mark(x, middle, row, axis));
+    }
     y += heights[n];
   });
   return svg;
@@ -71,28 +76,34 @@ function mark(x, y, row, axis) {
     if (row.low >= axis.low) group.append(line(x(row.low), y - 4, x(row.low), y + 4, "ci")); else group.append(draw("path", { d: `M${x(row.low) + 5},${y - 4}l-5,4l5,4`, class: "ci" }));
     if (row.high <= axis.high) group.append(line(x(row.high), y - 4, x(row.high), y + 4, "ci")); else group.append(draw("path", { d: `M${x(row.high) - 5},${y - 4}l5,4l-5,4`, class: "ci" }));
   }
+  if (row.at < axis.low || row.at > axis.high) return group;  // the arrow says that it goes on
   group.append(row.shape === "square" ? draw("rect", { x: x(row.at) - 4.5, y: y - 4.5, width: 9, height: 9, class: "mark" }) : draw("circle", { cx: x(row.at), cy: y, r: 5 }));
   return group;
 }
 
-// Points over a dose. bands: { name, at, from, to, rate, low, high, n, few, joined }.
+// Points over a dose. bands: { name, at, from, to, rate, low, high, few, joined }, by dose.
 function dosePlot(width, bands, axis) {
-  const height = 290, left = 46, right = width - 16, top = 26, bottom = height - 46, most = Math.max(1e-9, ...bands.map(b => b.to));
-  const x = v => left + 14 + v / most * (right - left - 14), y = v => bottom - v / axis.high * (bottom - top), svg = picture(width, height, axis.name);
+  const height = 300, left = 46, right = width - 16, top = 26, bottom = height - 46, most = 1.25 * Math.max(...bands.map(b => b.at)) || 1, taken = [];
+  const x = v => left + 16 + Math.min(v, most) / most * (right - left - 16), y = v => bottom - Math.min(v, axis.high) / axis.high * (bottom - top), svg = picture(width, height, axis.name);
   for (const t of ticks(0, axis.high, 5)) svg.append(line(left, y(t), right, y(t), "grid"), label(left - 8, y(t) + 4, percent(t), "soft small", "end"));
-  for (const t of ticks(0, most, Math.max(2, width / 90))) svg.append(line(x(t), bottom, x(t), bottom + 5, "base"), label(x(t), bottom + 20, number(t), "soft small", "middle"));
+  for (const t of most === 1 ? [0] : ticks(0, most, Math.max(3, width / 62))) svg.append(line(x(t), bottom, x(t), bottom + 5, "base"), label(x(t), bottom + 20, number(t), "soft small", "middle"));
   svg.append(line(left, bottom, right, bottom, "base"), label((left + right) / 2, height - 4, axis.title, "soft small", "middle"), label(0, 12, axis.side, "soft small"));
   const joined = bands.filter(b => b.joined);
   svg.append(draw("g", { class: "a" }, draw("path", { class: "curve", d: joined.map((b, n) => `${n ? "L" : "M"}${x(b.at)},${y(b.rate)}`).join("") })));
-  let last = -99;
   for (const b of bands) {
     const group = draw("g", { class: `${b.joined ? "a" : "b"}${b.few ? " hollow" : ""}` });
-    group.append(line(x(b.from), y(b.rate), x(b.to), y(b.rate), "ci band"), line(x(b.at), y(b.low), x(b.at), y(b.high), "ci"));
-    group.append(line(x(b.at) - 4, y(b.low), x(b.at) + 4, y(b.low), "ci"), line(x(b.at) - 4, y(b.high), x(b.at) + 4, y(b.high), "ci"), draw("circle", { cx: x(b.at), cy: y(b.rate), r: 5 }));
-    const under = x(b.at) - last < 62 && y(b.low) + 30 < bottom, place = under ? y(b.low) + 16 : Math.max(top + 10, y(b.high) - 7);
-    const shift = Math.min(right, x(b.at) + 34) - 34;
-    svg.append(group, label(Math.max(left + 26, shift), place, `${b.name} ${whole(b.n)}`, "small", "middle"));
-    last = under ? last : x(b.at);
+    if (b.to > b.from) group.append(line(x(b.from), y(b.rate), x(b.to), y(b.rate), "span"));
+    group.append(line(x(b.at), y(b.low), x(b.at), y(b.high), "ci"), line(x(b.at) - 4, y(b.low), x(b.at) + 4, y(b.low), "ci"), line(x(b.at) - 4, y(b.high), x(b.at) + 4, y(b.high), "ci"), draw("circle", { cx: x(b.at), cy: y(b.rate), r: 5 }));
+    svg.append(group);
+    taken.push([x(b.at) - 6, y(b.high) - 3, x(b.at) + 6, y(b.low) + 3]);
+  }
+  for (const b of bands) {
+    const half = textWidth(b.name, 12) / 2 + 2, over = y(b.high) - 8, under = y(b.low) + 17, places = [[0, over], [0, under], [half + 8, over + 14], [-half - 8, over + 14], [half + 8, under - 12], [-half - 8, under - 12], [half + 8, y(b.rate) - 12]];
+    const box = ([dx, at]) => { const cx = Math.min(right - half, Math.max(left + half, x(b.at) + dx)); return [cx - half, at - 11, cx + half, at + 3]; };
+    const free = place => { const [l, t, r, u] = box(place); return t > 14 && u < bottom && !taken.some(o => l < o[2] && r > o[0] && t < o[3] && u > o[1]); };
+    const found = box(places.find(free) || places[0]);
+    taken.push(found);
+    svg.append(label((found[0] + found[2]) / 2, found[3] - 3, b.name, "small", "middle"));
   }
   return svg;
 }

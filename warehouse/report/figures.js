@@ -1,9 +1,12 @@
 // One function per figure: from the rows of its SQL file and the choices made to a drawing, a table and what they show, in words.
 const about = (...parts) => parts.filter(Boolean).join(" · ");
+const told = (...parts) => parts.filter(Boolean).map(p => `${p}.`).join(" ");
 const nOf = r => `${whole(r.k)} of ${whole(r.n)}`;
 const between = (low, high, show) => low === null || low === undefined ? "" : `${show(low)} to ${show(high)}`;
 const cautions = rows => [...new Set(rows.flatMap(r => (r.caution || "").split(";").map(c => c.trim()).filter(Boolean)))];
-const warned = rows => { const found = cautions(rows); return found.length ? `Cautions: ${found.join("; ")}.` : ""; };
+const warned = rows => { const found = cautions(rows); return found.length ? `Cautions: ${found.join("; ")}` : ""; };
+const joinSentences = (...parts) => parts.filter(Boolean).join(". ");
+const fraction = (k, n) => n === null || n === undefined ? "" : `${whole(k)}/${whole(n)}`;
 const care = n => n < FEW ? make("span", { class: "flag" }, ` ${CARE}`) : "";
 const sharePercent = { low: 0, high: 1, tick: percent };
 const REASONS = { no_patients: "nobody determined", no_comparator: "nobody to compare with", no_event: "no response in either arm", no_non_event: "everybody responded in both arms" };
@@ -17,13 +20,13 @@ const FIGURES = {
     const found = frame.where(wanted).flatMap(r => (method ? [method] : METHODS).map(m => ({ ...r, method: m, ...counts(r, m) })));
     const rows = inOrder(found, by).map(r => ({ ...r, ...wilson(r.k, r.n) }));
     if (!rows.length) return { empty: "Nobody was asked for this choice. Choose another visit, score or disorder." };
-    const drawn = rows.map(r => ({ name: word(r[by]), at: r.rate, low: r.low, high: r.high, few: r.n < FEW, look: r[by] === ALL || ["cbt", "neither"].includes(r[by]) ? "b" : "a", text: r.n ? `${percent(r.rate)}  ${nOf(r)}` : "nobody determined" }));
+    const drawn = rows.map(r => ({ name: rowWord(by, r[by]), at: r.rate, low: r.low, high: r.high, few: r.n < FEW, look: r[by] === ALL || ["cbt", "neither"].includes(r[by]) ? "b" : "a", texts: r.n ? [percent(r.rate), nOf(r)] : ["", "nobody determined"] }));
     return {
-      what: about(describe(now, by), by === "arm" ? "by arm" : by === "method" ? "by dealing with missing follow-up" : `by ${by}`),
-      plot: [intervals(width, drawn, { ...sharePercent, name: `Response rate by ${by} with 95 % interval; the numbers are in the table below`, title: "responded, with 95 % interval" })],
-      note: "At the right: rate, responders of determined patients. Hollow: fewer than 10 patients, read with care. Intervals by Wilson.",
+      what: about(describe(now, by), by === "arm" ? "by arm" : by === "method" ? "by missing follow-up" : `by ${by === "definition" ? "outcome" : by}`),
+      plot: [intervals(width, drawn, { ...sharePercent, columns: ["rate", "responded of determined"], name: `Response rate by ${by} with 95 % interval; the numbers are in the table below`, title: "responded, with 95 % interval" })],
+      note: told(by === "disorder" || by === "history" ? "Rows overlap: a patient can count in several" : "", "Hollow: fewer than 10 patients, read with care", "Arms were not assigned by lot: an association"),
       table: [[
-        { head: plainWord(by), cell: r => word(r[by]) }, { head: "Patients", cell: r => whole(r.n_patients) }, { head: "Determined (n)", cell: r => [whole(r.n), care(r.n)] },
+        { head: plainWord(by), cell: r => rowWord(by, r[by]) }, { head: "Patients", cell: r => whole(r.n_patients) }, { head: "Determined (n)", cell: r => [whole(r.n), care(r.n)] },
         { head: "Responded", cell: r => whole(r.k) }, { head: "Rate", cell: r => percent(r.rate) }, { head: "95 % interval", cell: r => between(r.low, r.high, percent), tight: true },
       ], rows, "Responders in the chosen cells"],
     };
@@ -37,17 +40,17 @@ const FIGURES = {
     const high = Math.min(1, Math.max(.2, Math.ceil(10 * Math.max(0, ...seen) + .01) / 10)), groups = [...new Set(rows.map(r => r.stratifier))].sort((p, q) => STRATIFIERS.indexOf(p) - STRATIFIERS.indexOf(q));
     const one = r => ({
       name: r.stratifier === ALL ? "All patients" : word(r.stratum), indent: r.stratifier !== ALL, at: r.risk_difference, low: r.risk_difference_low, high: r.risk_difference_high, shape: r.stratifier === ALL ? "square" : "circle", few: Math.min(r.n, r.n_comparator || 0) < FEW,
-      text: r.risk_difference === null ? REASONS[r.reason] || "no comparison" : `${points(r.risk_difference)} (${between(r.risk_difference_low, r.risk_difference_high, points)})${width < 620 ? "" : `   ${whole(r.k)}/${whole(r.n)} v ${whole(r.k_comparator)}/${whole(r.n_comparator)}`}`,
+      texts: r.risk_difference === null ? [REASONS[r.reason] || "no comparison", fraction(r.k, r.n), fraction(r.k_comparator, r.n_comparator), ""] : [`${points(r.risk_difference)} (${between(r.risk_difference_low, r.risk_difference_high, points)})`, fraction(r.k, r.n), fraction(r.k_comparator, r.n_comparator), chance(r.p_adjusted)],
     });
     const drawn = groups.flatMap(g => {
-      const inside = rows.filter(r => r.stratifier === g), p = inside.find(r => r.heterogeneity_p !== null)?.heterogeneity_p;
-      return g === ALL ? inside.map(one) : [{ heading: word(g), aside: p === undefined ? "" : `same odds ratio everywhere: p ${p < .001 ? "" : "= "}${chance(p)}` }, ...inside.map(one)];
+      const inside = inOrder(rows.filter(r => r.stratifier === g), g === "disorder" || g === "history" ? g : "stratum", r => r.stratum), p = inside.find(r => r.heterogeneity_p !== null)?.heterogeneity_p;
+      return g === ALL ? inside.map(one) : [{ heading: word(g), aside: p === undefined ? "" : `heterogeneity p ${p < .001 ? "" : "= "}${chance(p)}` }, ...inside.map(one)];
     });
     const [with_, without] = now.comparison === "vns" ? ["VNS", "neither VNS nor CBT"] : ["VNS + CBT", "CBT alone"];
     return {
       what: about(describe(now, "disorder"), `${with_} against ${without}`),
-      plot: [intervals(width, drawn, { low: -high, high, reference: 0, ends: ["fewer respond on VNS", "more respond on VNS"], tick: points, name: `Difference of response rates, ${with_} minus ${without}, per stratum; the numbers are in the table below`, title: "difference in percentage points, with 95 % interval" })],
-      note: about("At the right: difference (interval), responders / determined patients with and without VNS. Hollow: fewer than 10 in an arm, read with care.", warned(rows)),
+      plot: [intervals(width, drawn, { low: -high, high, reference: 0, ends: ["fewer respond on VNS", "more respond on VNS"], keep: 1, columns: ["difference (95 % interval)", with_, without === "CBT alone" ? without : "neither", "adjusted p"], tick: points, name: `Difference of response rates, ${with_} minus ${without}, per stratum; the numbers are in the table below`, title: "difference in percentage points, with 95 % interval" })],
+      note: told(`${with_} and ${without === "CBT alone" ? "CBT" : "neither"}: responders / determined patients`, "p: adjusted over the strata; at the headings, of the same odds ratio in all strata", "Hollow: fewer than 10 in an arm, read with care", warned(rows)),
       table: [[
         { head: "Stratum", cell: r => r.stratifier === ALL ? "All patients" : `${word(r.stratifier)}: ${word(r.stratum)}` }, { head: with_, cell: r => nOf(r), tight: true }, { head: plainWord(without), cell: r => r.n_comparator === null ? "" : `${whole(r.k_comparator)} of ${whole(r.n_comparator)}`, tight: true },
         { head: "Difference, points", cell: r => r.risk_difference === null ? REASONS[r.reason] || "" : points(r.risk_difference) }, { head: "95 % interval", cell: r => between(r.risk_difference_low, r.risk_difference_high, points), tight: true },
@@ -64,15 +67,15 @@ const FIGURES = {
       const inside = rows.filter(r => r.modality === kind), known = inside.filter(r => r.charge_mc_per_day_mean !== null && r.band !== "unknown"), lost = inside.filter(r => !known.includes(r));
       const bands = known.map(r => ({ name: word(r.band), at: r.charge_mc_per_day_mean, from: r.charge_mc_per_day_min, to: r.charge_mc_per_day_max, rate: r.k / r.n, low: r.low, high: Math.min(r.high, high), n: r.n, few: r.n < FEW, joined: r.band_rank !== null })).sort((p, q) => p.at - q.at);
       const trend = inside.find(r => r.trend_p !== null), within = inside.find(r => r.stratified_trend_p !== null);
-      const said = about(trend ? `Trend from low to high: p ${trend.trend_p < .001 ? "" : "= "}${chance(trend.trend_p)}${within ? ` (within sets of disorders ${chance(within.stratified_trend_p)})` : ""}` : "No trend can be tested", lost.length ? `dose unknown: ${lost.map(nOf).join(", ")} responded` : "");
-      const axis = { high, title: "charge per day, mC", side: "responded", name: `${word(kind)}: response rate by charge per day; the numbers are in the table below` };
-      return make("div", {}, make("h4", {}, word(kind)), bands.length ? dosePlot(each, bands, axis) : make("p", { class: "empty" }, "The dose is not known for anybody."), make("p", {}, `${said}.`));
+      const said = joinSentences(trend ? `Trend from low to high: p ${trend.trend_p < .001 ? "" : "= "}${chance(trend.trend_p)}${within ? ` (within sets of disorders ${chance(within.stratified_trend_p)})` : ""}` : "No trend can be tested", lost.length ? `Dose unknown: ${lost.map(nOf).join(", ")} responded` : "");
+      const axis = { high, title: "mean charge per day, mC", side: "responded", name: `${word(kind)}: response rate by charge per day; the numbers are in the table below` };
+      return make("div", {}, make("h3", {}, word(kind)), bands.length ? dosePlot(each, bands, axis) : make("p", { class: "empty" }, "The dose is not known for anybody."), make("p", {}, `${bands.length ? `Patients: ${bands.map(b => `${lower(b.name)} ${whole(b.n)}`).join(", ")}. ` : ""}${said}.`));
     });
     const grid = make("div", { class: "panels" }, ...panels);
     grid.style.gridTemplateColumns = `repeat(${across}, minmax(0, 1fr))`;
     return {
       what: about(describe({ ...now, method: "observed" }, null), lower(word(now.banding))), plot: [grid],
-      note: about("A point is the mean dose of a band, with its number of patients; the pale line spans the doses in it, the upright line is the 95 % interval. Off (grey) is not in the trend. Hollow: fewer than 10, read with care", warned(rows)),
+      note: told("A point is the mean dose of a band; the pale line spans the doses in it, the upright line is the 95 % interval", "Off (grey) is not in the trend", "Hollow: fewer than 10 patients, read with care", warned(rows)),
       table: [[
         { head: "Device", cell: r => word(r.modality) }, { head: "Band", cell: r => word(r.band), text: true }, { head: "mC per day, mean", cell: r => number(r.charge_mc_per_day_mean) }, { head: "from to", cell: r => between(r.charge_mc_per_day_min, r.charge_mc_per_day_max, number), tight: true },
         { head: "Responded", cell: r => [nOf(r), care(r.n)] }, { head: "Rate", cell: r => percent(r.k / r.n) }, { head: "95 % interval", cell: r => between(r.low, r.high, percent), tight: true }, { head: "Coverage", cell: r => percent(r.coverage) },
@@ -89,7 +92,7 @@ const FIGURES = {
     return {
       what: about(now.score, word(now.event), now.disorder === ALL ? "" : word(now.disorder)),
       plot: [stepPlot(width, curves, { side, title: kept ? "months from the first response" : "months from the index date", landmark: !kept && now.groups !== ALL ? landmark() : null, name: `Share of patients ${side} over time; the numbers are in the table below` })],
-      note: about(`Kaplan-Meier with 95 % intervals (shaded). ${now.groups === ALL ? "All patients, from the start" : "In an arm patients count from the landmark on, when the arm was decided: nobody is given time before it"}`, few.length ? `${few.join(", ")}: ${CARE}` : "", now.groups === ALL ? "" : "Arms were not assigned by lot: an association"),
+      note: told(`Kaplan-Meier with 95 % intervals (shaded). ${now.groups === ALL ? "All patients, from the start" : "In an arm patients count from the landmark on, when the arm was decided: nobody is given time before it"}`, few.length ? `${few.join(", ")}: ${CARE}` : "", now.groups === ALL ? "" : "Arms were not assigned by lot: an association"),
       table: [[{ head: "Arm", cell: c => c.name }, { head: "Patients", cell: c => [whole(c.steps[0].n), care(c.steps[0].n)] }, ...days.map(d => ({ head: `Day ${d}`, cell: c => { const s = at(c, d); return c.steps.at(-1).day + 7 < d || !s ? "" : `${percent(s.survival)}${s.low === null ? "" : ` (${between(s.low, s.high, percent)})`}`; }, tight: true }))], curves, `Share ${side} by arm`],
     };
   },
@@ -99,15 +102,15 @@ const FIGURES = {
     if (!harms.length && !gains.length) return { empty: "There is neither a response by dose nor time at risk for this choice." };
     const kinds = MODALITIES.filter(m => harms.some(r => r.modality === m) || gains.some(r => r.modality === m)), pair = width >= 876, each = pair ? (width - 36) / 2 : width;
     const rows = kinds.flatMap(m => BANDS.map(b => ({ modality: m, band: b, gain: gains.find(r => r.modality === m && r.band === b), harm: harms.find(r => r.modality === m && r.band === b) }))).filter(r => r.gain || r.harm);
-    const list = show => kinds.flatMap(m => [{ heading: word(m) }, ...rows.filter(r => r.modality === m).map(r => ({ name: word(r.band), indent: true, ...show(r) }))]), none = { at: null, text: "no data" };
+    const none = { at: null, texts: ["", "–"] }, list = show => kinds.flatMap(m => [{ heading: word(m) }, ...rows.filter(r => r.modality === m).map(r => ({ name: word(r.band), indent: true, ...show(r) }))]);
     const most = Math.max(1, ...harms.filter(r => r.patient_years >= 1).map(r => r.high)), steps = ticks(0, most, 4), top = steps.at(-1) >= most ? steps.at(-1) : steps.at(-1) + (steps[1] || most);
-    const left = list(({ gain: g }) => g ? { at: g.k / g.n, low: g.low, high: g.high, few: g.n < FEW, text: `${percent(g.k / g.n)}  ${nOf(g)}` } : none);
-    const right = list(({ harm: h }) => h && h.rate !== null ? { at: h.rate, low: h.low, high: h.high, few: h.n < FEW, look: "b", shape: "square", text: `${number(h.rate)}  ${whole(h.events)} in ${number(h.patient_years)} y` } : none);
+    const left = list(({ gain: g }) => g ? { at: g.k / g.n, low: g.low, high: g.high, few: g.n < FEW, texts: [percent(g.k / g.n), nOf(g)] } : none);
+    const right = list(({ harm: h }) => h && h.rate !== null ? { at: h.rate, low: h.low, high: h.high, few: h.n < FEW, look: "b", shape: "square", texts: [number(h.rate), `${whole(h.events)} in ${number(h.patient_years)}`] } : none);
     return {
       what: about(now.disorder === ALL ? "All patients" : word(now.disorder), `${now.score}, ${lower(word(now.definition))}, ${lower(word(now.visit))}`, `harm: ${lower(word(now.term))}`),
-      plot: [make("div", {}, make("h4", {}, "Benefit: responded"), intervals(each, left, { ...sharePercent, name: "Response rate by device and dose; the numbers are in the table below", title: "responded, with 95 % interval" })),
-        make("div", {}, make("h4", {}, `Risk: ${lower(word(now.term))}`), intervals(each, right, { low: 0, high: top, tick: number, name: "Adverse events per 100 patient-years by device and dose; the numbers are in the table below", title: "events per 100 patient-years, with 95 % interval" }))],
-      note: about("Right of the lines: rate and responders of patients; rate and events in patient-years. Bands of benefit are thirds of patients, those of risk thirds of patient-time. Hollow: fewer than 10 patients, read with care", warned([...gains, ...harms])),
+      plot: [make("div", {}, make("h3", {}, "Benefit: responded"), intervals(each, left, { ...sharePercent, columns: ["rate", "responded"], name: "Response rate by device and dose; the numbers are in the table below", title: "responded, with 95 % interval" })),
+        make("div", {}, make("h3", {}, `Risk: ${lower(word(now.term))}`), intervals(each, right, { columns: ["rate", "events in years"], low: 0, high: top, tick: number, name: "Adverse events per 100 patient-years by device and dose; the numbers are in the table below", title: "events per 100 patient-years, with 95 % interval" }))],
+      note: told("Bands of benefit are thirds of patients, those of risk thirds of patient-time", "Hollow: fewer than 10 patients, read with care", warned([...gains, ...harms])),
       table: [[
         { head: "Device and dose", cell: r => `${word(r.modality)}: ${lower(word(r.band))}` }, { head: "Responded", cell: r => r.gain ? [nOf(r.gain), care(r.gain.n)] : "" }, { head: "Rate", cell: r => r.gain ? percent(r.gain.k / r.gain.n) : "" },
         { head: "Patients at risk", cell: r => r.harm ? [whole(r.harm.n), care(r.harm.n)] : "" }, { head: "Events", cell: r => r.harm ? whole(r.harm.events) : "" }, { head: "Serious", cell: r => r.harm ? whole(r.harm.serious) : "" }, { head: "Related", cell: r => r.harm ? whole(r.harm.related) : "" },

@@ -4,10 +4,11 @@ const first = FRAMES.headline.n ? FRAMES.headline.row(0) : {};
 const NOW = { score: first.score, definition: first.definition || "drop_50", visit: first.visit, method: "observed", disorder: ALL, history: ALL, arm: ALL, compare: "arm", comparison: "vns", stratifier: ALL, banding: "tertile", event: "retained_40", groups: "arm", term: "any" };
 
 const ORDER = {
-  visit: v => VISITS.get(v) ?? 99, arm: a => [ALL, ...ARMS].indexOf(a), method: m => METHODS.indexOf(m), definition: d => [...RULES.keys()].indexOf(d), score: () => 0,
+  stratum: () => 0, visit: v => VISITS.get(v) ?? 99, arm: a => [ALL, ...ARMS].indexOf(a), method: m => METHODS.indexOf(m), definition: d => [...RULES.keys()].indexOf(d), score: () => 0,
   disorder: d => d === ALL ? -1 : d === "none_recorded" ? 99 : Object.keys(DATA.labels).indexOf(d), history: h => h === ALL ? -1 : Object.keys(DATA.labels).indexOf(h.replace(/^no_/, "")) * 2 + h.startsWith("no_"),
 };
-const inOrder = (rows, by) => [...rows].sort((p, q) => ORDER[by](p[by]) - ORDER[by](q[by]) || String(p[by]).localeCompare(q[by]));
+const inOrder = (rows, by, of = r => r[by]) => [...rows].sort((p, q) => ORDER[by](of(p)) - ORDER[by](of(q)) || String(of(p)).localeCompare(of(q), "en", { numeric: true }));
+const rowWord = (by, value) => value === ALL ? { arm: "All arms", disorder: "All patients", history: "Any history" }[by] || word(value) : word(value);
 const sorted = (values, by) => inOrder(values.map(v => ({ [by]: v })), by).map(r => r[by]);
 
 function describe(now, except) {
@@ -37,7 +38,7 @@ const LOCAL = { explorer: ["compare", "history", "arm"], forest: ["comparison", 
 function control(name) {
   const [title, options, words = {}] = CHOICES[name], list = options(NOW);
   if (!list.includes(NOW[name])) NOW[name] = list.includes(ALL) ? ALL : list[0];
-  const select = make("select", { name }, ...list.map(v => make("option", { value: v }, words[v] || (name === "disorder" && v === ALL ? "All patients" : word(v)))));
+  const select = make("select", { name }, ...list.map(v => make("option", { value: v }, words[v] || rowWord(name, v))));
   select.value = NOW[name];
   select.disabled = list.length < 2 && name !== "method";
   select.addEventListener("change", () => { NOW[name] = select.value; refresh(name); });
