@@ -38,7 +38,7 @@ function ticks(low, high, most) {  // round numbers that divide [low, high]
   return found;
 }
 
-// Rows of estimate and interval. rows: { heading, aside } or { name, at, low, high, texts, few, look, shape, indent }; `axis.columns` heads the texts.
+// Rows of estimate and interval. rows: { heading, aside } or { name, at, low, high, texts, under, few, look, shape, indent }; `axis.columns` heads the texts.
 function intervals(width, rows, axis) {
   const stacked = width < 470, columns = stacked ? axis.columns.slice(0, axis.keep) : axis.columns;
   const rooms = columns.map((head, n) => Math.max(textWidth(head, 12), ...rows.map(r => r.texts ? textWidth(r.texts[n] || "") : 0)) + 18), room = rooms.reduce((p, q) => p + q, 0);
@@ -46,7 +46,7 @@ function intervals(width, rows, axis) {
   const left = stacked ? 16 : nameRoom, right = stacked ? width - 18 : width - room - 16, top = 26 + (axis.ends ? 18 : 0);
   const x = v => left + (Math.min(axis.high, Math.max(axis.low, v)) - axis.low) / (axis.high - axis.low) * (right - left);
   const ends = columns.map((_, n) => width - rooms.slice(n + 1).reduce((p, q) => p + q, 0));
-  const heights = rows.map(r => r.heading ? 36 : stacked ? 44 : 26), bottom = top + heights.reduce((p, q) => p + q, 0);
+  const heights = rows.map(r => r.heading ? 36 : stacked ? (r.under ? 60 : 44) : 26), bottom = top + heights.reduce((p, q) => p + q, 0);
   const svg = picture(width, bottom + 46, axis.name);
   for (const t of ticks(axis.low, axis.high, Math.max(3, (right - left) / 52))) {
     svg.append(line(x(t), top, x(t), bottom + 4, "grid"), label(x(t), bottom + 20, axis.tick(t), "soft small", "middle"));
@@ -57,11 +57,12 @@ function intervals(width, rows, axis) {
   svg.append(label((left + right) / 2, bottom + 40, axis.title, "soft small", "middle"));
   let y = top;
   rows.forEach((row, n) => {
-    const middle = y + (stacked ? 31 : 13), base = stacked ? y + 16 : middle + 4.5, indent = row.indent && !stacked ? 14 : 0;
+    const middle = y + (stacked ? (row.under ? 46 : 31) : 13), base = stacked ? y + 16 : middle + 4.5, indent = row.indent && !stacked ? 14 : 0;
     if (row.heading) svg.append(label(0, y + 24, row.heading, "strong"), row.aside ? label(width, y + 24, row.aside, "soft small", "end") : "");
     else {
       svg.append(label(indent, base, cut(row.name, (stacked ? width - room : nameRoom) - 10 - indent)));
       columns.forEach((_, c) => svg.append(label(ends[c], base, row.texts[c] || "", row.at === null ? "soft" : "", "end")));
+      if (stacked && row.under) svg.append(label(width, base + 15, row.under, "soft small", "end"));
       if (row.at !== null && row.at !== undefined) svg.append(mark(x, middle, row, axis));
     }
     y += heights[n];
@@ -112,7 +113,7 @@ function dosePlot(width, bands, axis) {
 function stepPlot(width, curves, axis) {
   const room = Math.min(110, Math.max(...curves.map(c => textWidth(c.name))) + 14), left = 46, right = width - room, top = 24, bottom = 330, rowHeight = 20;
   const last = Math.max(28, ...curves.map(c => c.steps.at(-1).day)), x = d => left + d / last * (right - left), y = s => bottom - s * (bottom - top);
-  const months = [30.4375, 60.875, 91.3125, 182.625, 365.25, 730.5].find(m => last / m <= Math.max(3, (right - left) / 75)) || 730.5, svg = picture(width, bottom + 80 + rowHeight * curves.length, axis.name);
+  const months = [30.4375, 60.875, 91.3125, 182.625, 365.25, 730.5].find(m => last / m <= Math.max(3, (right - left) / 56)) || 730.5, svg = picture(width, bottom + 80 + rowHeight * curves.length, axis.name);
   for (const s of [0, .25, .5, .75, 1]) svg.append(line(left, y(s), right, y(s), "grid"), label(left - 8, y(s) + 4, percent(s), "soft small", "end"));
   svg.append(label(0, 10, axis.side, "soft small"), line(left, bottom, right, bottom, "base"), label((left + right) / 2, bottom + 38, axis.title, "soft small", "middle"));
   svg.append(label(0, bottom + 60, "At risk", "soft small"));

@@ -40,6 +40,7 @@ const FIGURES = {
     const high = Math.min(1, Math.max(.2, Math.ceil(10 * Math.max(0, ...seen) + .01) / 10)), groups = [...new Set(rows.map(r => r.stratifier))].sort((p, q) => STRATIFIERS.indexOf(p) - STRATIFIERS.indexOf(q));
     const one = r => ({
       name: r.stratifier === ALL ? "All patients" : word(r.stratum), indent: r.stratifier !== ALL, at: r.risk_difference, low: r.risk_difference_low, high: r.risk_difference_high, shape: r.stratifier === ALL ? "square" : "circle", few: Math.min(r.n, r.n_comparator || 0) < FEW,
+      under: r.n_comparator === null ? fraction(r.k, r.n) : `${fraction(r.k, r.n)} v ${fraction(r.k_comparator, r.n_comparator)}`,
       texts: r.risk_difference === null ? [REASONS[r.reason] || "no comparison", fraction(r.k, r.n), fraction(r.k_comparator, r.n_comparator), ""] : [`${points(r.risk_difference)} (${between(r.risk_difference_low, r.risk_difference_high, points)})`, fraction(r.k, r.n), fraction(r.k_comparator, r.n_comparator), chance(r.p_adjusted)],
     });
     const drawn = groups.flatMap(g => {
