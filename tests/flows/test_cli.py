@@ -65,6 +65,19 @@ def test_sql_formats_and_errors(study: Path):
     assert "error:" in vnsight("sql", "drop table strata", "--home", study, code=2)
 
 
+def test_report_is_one_page_and_says_where_it_is(study: Path, tmp_path: Path):
+    out = tmp_path / "report.html"
+    said = vnsight("report", "--out", out, "--home", study)
+    assert f"{out}: " in said
+    assert "MB" in said
+    page = out.read_text()
+    assert "On VNS" in page or "There is no answer yet" in page
+    assert "its folder is not there" in vnsight("report", "--out", tmp_path / "no" / "r.html", "--home", study, code=2)
+    before = (study / "marts.duckdb").read_bytes()
+    assert "database that is read" in vnsight("report", "--out", study / "marts.duckdb", "--home", study, code=2)
+    assert (study / "marts.duckdb").read_bytes() == before
+
+
 def test_hash_names_every_mart_and_all(study: Path):
     lines = vnsight("hash", "--home", study).splitlines()
     assert [x.split()[1] for x in lines][-1] == "all"

@@ -15,6 +15,7 @@ class Frame {  // a column comes plain, by index, or by runs (warehouse/report.p
   value(name, row) { const c = this.columns[name]; return c.v ? c.v[row] : c.d[c.i[row]]; }
   row(at) { return Object.fromEntries(Object.keys(this.columns).map(name => [name, this.value(name, at)])); }
   where(wanted) {  // rows that equal `wanted` in every column it names
+    if (!this.n) return [];
     let rows = null;
     for (const [name, value] of Object.entries(wanted)) {
       const c = this.columns[name], code = c.v ? value : c.d.indexOf(value), list = c.v || c.i;
