@@ -129,12 +129,13 @@ def test_survival_is_the_product_limit_with_delayed_entry_in_arms(study):
 
 
 def test_survival_of_a_published_trial(ws):
-    """Remission on 6-MP, Freireich 1963 as printed by Gehan 1965, weeks; + is censored. Survival as in every textbook since."""
-    weeks = "6,6,6,6+,7,9+,10,10+,11+,13,16,17+,19+,20+,22,23,25+,32+,32+,34+,35+".split(",")
+    """Remission on 6-MP, Freireich 1963 as printed by Gehan 1965, in weeks. Survival as in every textbook since."""
+    remitted, censored = (6, 6, 6, 7, 10, 13, 16, 22, 23), (6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35)
+    weeks = [(w, True) for w in remitted] + [(w, False) for w in censored]
     people = [patient(n, disorders=[]) for n in range(len(weeks))]
     candidate(ws, load_files(ws, 1, {"patients": {0: people}}, []), CompleteLoad(0, {})).replace(ws.window)
     shared = {"instrument": "PHQ-9", "subscale": "total", "definition": "first_response", "arm": "vns", "from_d": 0.0, "n_assessments": 3}
-    rows = [{"patient_key": key(n), "time_d": 7.0 * int(w.strip("+")), "event": "+" not in w} | shared for n, w in enumerate(weeks)]
+    rows = [{"patient_key": key(n), "time_d": 7.0 * week, "event": event} | shared for n, (week, event) in enumerate(weeks)]
     fill_mart(ws.window, "durability", rows)
     told = {r["day"] // 7: r for r in read_figures(ws.window)["survival"].records() if (r["disorder"], r["arm"]) == ("all", "all")}
     expected = {5: 1, 6: 0.857, 7: 0.807, 10: 0.753, 13: 0.690, 16: 0.627, 22: 0.538, 23: 0.448, 34: 0.448}
@@ -229,8 +230,8 @@ def dump(path: Path, profile: Path, size: str = "1440,900") -> str:
     """The page as chromium leaves it after its scripts."""
     call = [
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-        "--disable-sync", "--no-first-run", f"--user-data-dir={profile}", f"--window-size={size}", "--virtual-time-budget=5000", "--dump-dom",
-        path.as_uri(),
+        "--disable-sync", "--no-first-run", f"--user-data-dir={profile}", f"--window-size={size}", "--virtual-time-budget=5000",
+        "--dump-dom", path.as_uri(),
     ]  # fmt: skip
     return subprocess.run(call, capture_output=True, text=True, timeout=120, check=True).stdout
 
