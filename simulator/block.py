@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from schemas.code_lists import history_flags
 from simulator import registry
 from simulator.columns import instants, labels
 from simulator.devices import Devices, devices_frame, draw_devices
-from simulator.effects import DISORDERS
+from simulator.effects import DISORDERS, DisorderEffect
 from simulator.implanted import implanted_frames
 from simulator.outcomes import improvement, improvement_at, is_implanted, weekly_dose
 from simulator.plan import DAY_US, NEVER_US, Array, Plan
@@ -55,9 +55,9 @@ def _truth(plan: Plan, people: People, gone: Array) -> pl.DataFrame:
     })  # fmt: skip
 
 
-def draw_block(plan: Plan, number: int) -> Block:
-    """Draw one block of patients with everything that happens to them; no faults yet."""
-    people = draw_people(plan, number)
+def draw_block(plan: Plan, number: int, disorders: Sequence[DisorderEffect] = DISORDERS) -> Block:
+    """Draw one block of patients with everything that happens to them; no faults yet. `disorders` as in `draw_people`."""
+    people = draw_people(plan, number, disorders)
     devices = draw_devices(plan, people, number)
     programmes = draw_programmes(plan, devices, is_implanted(devices), plan.rng(number, "programmes"))
     used = adherence(plan, devices, number)

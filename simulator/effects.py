@@ -7,7 +7,7 @@ nothing about real patients.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
@@ -48,6 +48,7 @@ DISORDERS: Final = (
     DisorderEffect("bpd", 0.07, ("F60.3",), 0.18, 0.22, 0.18),
     DisorderEffect("epilepsy", 0.12, ("G40.219", "G40.919"), 0.34, 0.12, 0.08),
 )
+NO_EFFECTS: Final = tuple(replace(d, vns=0.0, cbt=0.0, synergy=0.0) for d in DISORDERS)  # only placebo and chance are left
 HISTORIES: Final = (
     HistoryEffect("failed_trial", 0.85, (1, 9), 0.72, 0.85, flag_from=4),
     HistoryEffect("ect", 0.22, (1, 2), 1.15, 1.0),

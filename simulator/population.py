@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from simulator.columns import days_us, identifiers, pick
-from simulator.effects import DISORDERS, HISTORIES, RESPONSE_SD
+from simulator.effects import DISORDERS, HISTORIES, RESPONSE_SD, DisorderEffect
 from simulator.plan import DAY_US, NEVER_US, START_US, Array, Plan
 
 MODALITIES: Final = ("none", "implanted", "cervical", "auricular")
@@ -22,6 +22,10 @@ SITES: Final = (
 )  # fmt: skip
 STAYS, STOPS, ERASES = range(3)
 WITHDRAWALS: Final = ("none", "stop_collecting", "erase")
+CBT_SHARE: Final = 0.5
+EARLY_CBT_SHARE: Final = 5 / 6
+EARLY_CBT_DAYS: Final = (1, 60)
+LATE_CBT_DAYS: Final = (100, 200)  # after the landmark of 90 days
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class People:
         return len(self.index_us)
 
 
-def _effects(disorder: Array, history: Mapping[str, Array]) -> tuple[Array, Array, Array]:
-    vns, cbt, synergy = (np.array([getattr(d, name) for d in DISORDERS])[disorder] for name in ("vns", "cbt", "synergy"))
+def _effects(disorders: Sequence[DisorderEffect], disorder: Array, history: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+    vns, cbt, synergy = (np.array([getattr(d, name) for d in disorders])[disorder] for name in ("vns", "cbt", "synergy"))
     for effect in HISTORIES:
         has = history[effect.kind] >= effect.flag_from
         vns = np.where(has, vns * effect.vns_factor, vns)
@@ -72,12 +76,27 @@ def _history(rng: np.random.Generator, n: int) -> dict[str, Array]:
     }  # fmt: skip
 
 
-def _modality(rng: np.random.Generator, severity: Array) -> Array:
-    """Sicker patients are stimulated more often and implanted more often: confounding by indication, as in the registries."""
+def chance_of_stimulation(severity: Array) -> Array:
+    """Sicker patients are stimulated more often: confounding by indication, as in the registries."""
+    return 0.52 + 0.5 * (severity - 0.6)
+
+
+def draw_kind(rng: np.random.Generator, severity: Array) -> Array:
+    """How the stimulated are stimulated; sicker patients are implanted more often."""
     n = len(severity)
-    stimulated = rng.random(n) < 0.52 + 0.5 * (severity - 0.6)
-    kind = np.where(rng.random(n) < 0.40 + 0.5 * (severity - 0.6), IMPLANTED, np.where(rng.random(n) < 0.4, CERVICAL, AURICULAR))
-    return np.where(stimulated, kind, NO_DEVICE)
+    return np.where(rng.random(n) < 0.40 + 0.5 * (severity - 0.6), IMPLANTED, np.where(rng.random(n) < 0.4, CERVICAL, AURICULAR))
+
+
+def _modality(rng: np.random.Generator, severity: Array) -> Array:
+    stimulated = rng.random(len(severity)) < chance_of_stimulation(severity)
+    return np.where(stimulated, draw_kind(rng, severity), NO_DEVICE)
+
+
+def draw_activation(rng: np.random.Generator, index_us: Array, modality: Array) -> Array:
+    """Midnight (UTC) of the day of activation, within two weeks of the index date; never without a device."""
+    n = len(index_us)
+    wait = np.where(modality == IMPLANTED, rng.uniform(0, 14, n), rng.uniform(0, 3, n))
+    return np.where(modality == NO_DEVICE, NEVER_US, index_us + days_us(wait) // DAY_US * DAY_US)
 
 
 def _followed(rng: np.random.Generator, index_us: Array, end_us: int) -> Array:
@@ -90,8 +109,8 @@ def _followed(rng: np.random.Generator, index_us: Array, end_us: int) -> Array:
 def _cbt(rng: np.random.Generator, index_us: Array) -> Array:
     """Half have psychotherapy; most begin within two months, one in six only after the landmark of 90 days."""
     n = len(index_us)
-    delay = np.where(rng.random(n) < 5 / 6, rng.uniform(1, 60, n), rng.uniform(100, 200, n))
-    return np.where(rng.random(n) < 0.5, index_us + days_us(delay), NEVER_US)
+    delay = np.where(rng.random(n) < EARLY_CBT_SHARE, rng.uniform(*EARLY_CBT_DAYS, n), rng.uniform(*LATE_CBT_DAYS, n))
+    return np.where(rng.random(n) < CBT_SHARE, index_us + days_us(delay), NEVER_US)
 
 
 def _withdrawal(rng: np.random.Generator, plan: Plan, block: int, index_us: Array) -> tuple[Array, Array]:
@@ -105,22 +124,25 @@ def _withdrawal(rng: np.random.Generator, plan: Plan, block: int, index_us: Arra
     return mode, np.where(chosen, at, NEVER_US)
 
 
-def draw_people(plan: Plan, block: int) -> People:
-    """Draw the patients of one block. Index dates spread over the first quarter of the study, 60 days at most."""
+def draw_people(plan: Plan, block: int, disorders: Sequence[DisorderEffect] = DISORDERS) -> People:
+    """Draw the patients of one block. Index dates spread over the first quarter of the study, 60 days at most.
+
+    `disorders` may hold other effects than `DISORDERS`, such as none: nothing else that is drawn depends on them.
+    """
     rng = plan.rng(block, "population")
     first = block * plan.block_size
     n = min(plan.block_size, plan.patients - first)
     index_us = START_US + days_us(rng.uniform(0, min(60.0, plan.days / 4), n))
     severity = np.clip(rng.normal(0.62, 0.13, n), 0.25, 0.95)
     modality, history = _modality(rng, severity), _history(rng, n)
-    disorder = pick(rng, [d.share for d in DISORDERS], n)
-    vns, cbt, synergy = _effects(disorder, history)
+    disorder = pick(rng, [d.share for d in disorders], n)
+    vns, cbt, synergy = _effects(disorders, disorder, history)
     mode, withdrawn_us = _withdrawal(rng, plan, block, index_us)
-    wait = np.where(modality == IMPLANTED, rng.uniform(0, 14, n), rng.uniform(0, 3, n))
+    activated_us = draw_activation(rng, index_us, modality)
     return People(
         first=first, ids=identifiers("P", np.arange(first, first + n), 6),
         index_us=index_us, followed_us=_followed(rng, index_us, plan.end_us),
-        activated_us=np.where(modality == NO_DEVICE, NEVER_US, index_us + days_us(wait) // DAY_US * DAY_US),
+        activated_us=activated_us,
         cbt_us=_cbt(rng, index_us), modality=modality, disorder=disorder, code=rng.integers(0, 12, n),
         site=rng.integers(0, len(SITES), n), sex=pick(rng, [0.62, 0.36, 0.01, 0.01], n),
         birth_year=rng.integers(1945, 2007, n), severity=severity, withdrawal=mode, withdrawn_us=withdrawn_us,
