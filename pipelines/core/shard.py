@@ -101,7 +101,7 @@ def _elapsed_days(responses: pl.DataFrame) -> pl.Series:
     return pl.Series(ms.fill_null(0).to_numpy() / DAY_MS).set(ms.is_null(), None)
 
 
-def _outcomes(canonical: Canonical, scores: pl.DataFrame, segments: pl.DataFrame, windows: tuple[int, ...]) -> pl.DataFrame:
+def attach_exposures(canonical: Canonical, scores: pl.DataFrame, segments: pl.DataFrame, windows: tuple[int, ...]) -> pl.DataFrame:
     """Scores with the dose, therapy and device their patient had had by then."""
     devices = canonical.accepted("devices").sort("activated_at", "device_key")
     first = devices.group_by("patient_key", maintain_order=True).agg(
@@ -130,13 +130,13 @@ def _marts(
         "patients": describe_patients(canonical),
         "scores": scores,
         "dose_daily": dose_daily(segments, canonical.accepted("devices"), _horizon(canonical)),
-        "dose_outcomes": _outcomes(canonical, scores, segments, windows),
+        "dose_outcomes": attach_exposures(canonical, scores, segments, windows),
         "patient_versions": patient_versions(canonical.facts, owners),
     }
-    return {name: _publishable(frame, name, windows) for name, frame in marts.items()}
+    return {name: publishable(frame, name, windows) for name, frame in marts.items()}
 
 
-def _publishable(frame: pl.DataFrame, mart: str, windows: tuple[int, ...]) -> pl.DataFrame:
+def publishable(frame: pl.DataFrame, mart: str, windows: tuple[int, ...]) -> pl.DataFrame:
     """The contract's columns in its order, sorted by its key, keys as text."""
     contract = load_contract(f"mart.{mart}")
     frame = frame.sort(contract.key)
