@@ -55,8 +55,11 @@ def _truth(plan: Plan, people: People, gone: Array) -> pl.DataFrame:
     })  # fmt: skip
 
 
-def draw_block(plan: Plan, number: int, disorders: Sequence[DisorderEffect] = DISORDERS) -> Block:
-    """Draw one block of patients with everything that happens to them; no faults yet. `disorders` as in `draw_people`."""
+def draw_block(plan: Plan, number: int, disorders: Sequence[DisorderEffect] = DISORDERS, worn: bool = True) -> Block:
+    """Draw one block of patients with everything that happens to them; no faults yet. `disorders` as in `draw_people`.
+
+    Without `worn` no session of a worn device is sent, which are nine records of ten; all else stays the same.
+    """
     people = draw_people(plan, number, disorders)
     devices = draw_devices(plan, people, number)
     programmes = draw_programmes(plan, devices, is_implanted(devices), plan.rng(number, "programmes"))
@@ -69,7 +72,7 @@ def draw_block(plan: Plan, number: int, disorders: Sequence[DisorderEffect] = DI
         "history_events": registry.history_events(plan, people, rng),
         "therapy_sessions": registry.therapy_sessions(plan, people, rng),
         **implanted_frames(plan, devices, people, programmes, number),
-        "stimulation_sessions": sessions_frame(plan, devices, used, number),
+        "stimulation_sessions": sessions_frame(plan, devices, used, number, sent=worn),
         "survey_responses": surveys_frame(plan, people, gone, number),
         "physiology": registry.physiology(plan, people, rng), "adverse_events": registry.adverse_events(plan, people, rng),
     }  # fmt: skip

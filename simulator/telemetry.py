@@ -137,10 +137,10 @@ def _gaps(s: Sessions, rng: np.random.Generator) -> tuple[pl.Series, pl.Series, 
     return with_missing(_lists(offset, keep), count == 0), with_missing(_lists(length, keep), count == 0), count > 0
 
 
-def sessions_frame(plan: Plan, devices: Devices, used: Array, block: int) -> pl.DataFrame:
-    """All session records of a block, with the clock pair of their upload; device clocks are up to 90 s off."""
+def sessions_frame(plan: Plan, devices: Devices, used: Array, block: int, sent: bool = True) -> pl.DataFrame:
+    """All session records of a block, with the clock pair of their upload; device clocks are up to 90 s off. None if not `sent`."""
     rng = plan.rng(block, "sessions")
-    s = draw_sessions(plan, devices, used, rng)
+    s = draw_sessions(plan, devices, used if sent else np.zeros_like(used), rng)
     n, device = len(s.device), s.device
     (offsets, intensities), (gap_offsets, gap_lengths, lost) = _steps(devices, s, rng), _gaps(s, rng)
     off_by = rng.integers(-90 * SECOND_US, 90 * SECOND_US, int(s.batch.max(initial=0)) + 1)[s.batch]
