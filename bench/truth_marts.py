@@ -25,6 +25,7 @@ from schemas.workspace import Settings, Workspace
 from simulator.block import Block
 from warehouse.window import WindowMeta, build_window
 
+MARTS = ("patients", "scores", "dose_outcomes")
 WINDOWS = (28,)  # the only one a mart of outcomes asks for
 SECRET = b"pseudonyms of nobody"
 SOURCES = (
@@ -66,15 +67,18 @@ def marts_of(block: Block, instruments: Sequence[str], secret: bytes = SECRET) -
     return {name: publishable(frame, name, WINDOWS) for name, frame in marts.items()}
 
 
-def build_marts(blocks: Iterator[Block], home: Path, instruments: Sequence[str] = ("PHQ-9",), secret: bytes = SECRET) -> Path:
-    """Write the marts of the blocks below `home` and let the SQL build the window over them; returns the window file."""
-    files: dict[str, list[str]] = {}
+def write_marts(blocks: Iterator[Block], home: Path, instruments: Sequence[str] = ("PHQ-9",), secret: bytes = SECRET) -> None:
+    """Write the marts of the blocks below `home`, one part each."""
     for block in blocks:
         for name, frame in marts_of(block, instruments, secret).items():
-            part = Path("marts") / name / f"{block.number}.parquet"
-            (home / part).parent.mkdir(parents=True, exist_ok=True)
-            frame.write_parquet(home / part, compression="lz4")
-            files.setdefault(f"marts/{name}", []).append(str(part))
+            part = home / "marts" / name / f"{block.number}.parquet"
+            part.parent.mkdir(parents=True, exist_ok=True)
+            frame.write_parquet(part, compression="zstd")
+
+
+def build_marts(home: Path) -> Path:
+    """Let the SQL of the marts build a window over what `write_marts` wrote; returns the window file."""
+    files = {f"marts/{name}": sorted(str(p.relative_to(home)) for p in (home / "marts" / name).glob("*.parquet")) for name in MARTS}
     window = home / "window.duckdb"
     build_window(Workspace(home, Settings(windows_days=WINDOWS)), window, files, WindowMeta(1))
     return window
