@@ -107,7 +107,6 @@ def options() -> argparse.Namespace:
     parser.add_argument("--patients", type=int, default=2_000, help="of each seed")
     parser.add_argument("--large", type=int, default=100_000, help="patients of one large study; 0: none")
     parser.add_argument("--population", type=int, default=400_000, help="patients followed through all arms to know what is true")
-    parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=list(WORLDS))
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no seed after this long; run again to go on")
     parser.add_argument("--anew", action="store_true", help="ask the SQL again, after it changed")
     parser.add_argument("--data", type=Path, default=HERE / "data" / "truth")
@@ -123,9 +122,9 @@ def main() -> int:
         for old in asked.data.rglob("answers.parquet"):
             old.unlink()
     true, answers = {}, {}
-    for world in asked.worlds:
+    for world, disorders in WORLDS.items():
         path = asked.data / f"true-{world}-{asked.population}.parquet"
-        true[world] = kept(path, partial(true_values, asked.population, WORLDS[world], worn_every=5 if world == "effects" else 0))
+        true[world] = kept(path, partial(true_values, asked.population, disorders, worn_every=5 if world == "effects" else 0))
         answers[world] = sampled(asked.data, world, asked.patients, asked.seeds, until)
     large = pl.DataFrame()
     if asked.large and time.monotonic() < until:

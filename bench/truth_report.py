@@ -168,7 +168,7 @@ def report(
     lines += ["", "## Intervals", "", *coverage_table(compared)]
     aims = coverage(by_disorder(compared), "family", "target").filter((pl.col("target") == "effect") | (pl.col("family") == "dose"))
     kept &= aims["share"].is_between(*AIM).all()
-    if "none" in answers:
+    if answers["none"].height:
         table, few = null_table(findings(answers["none"]))
         nulls = answers["none"]["seed"].n_unique()
         lines += ["## A world without effects", "", f"VNS, CBT and synergy do nothing; {nulls} studies.", "", *table]
