@@ -68,8 +68,8 @@ def test_every_history_flag_is_a_pair_of_strata(path):
 def test_both_strata_of_a_flag_add_up_to_all(path):
     wrong = query(
         path,
-        """with pairs as (select regexp_replace(stratum, '^no_', '') as flag, arm, instrument, subscale, visit, definition, method, sum(n) as n,
-                sum(k) as k
+        """with pairs as (select regexp_replace(stratum, '^no_', '') as flag, arm, instrument, subscale, visit, definition, method,
+                sum(n) as n, sum(k) as k
             from strata where stratifier = 'history' group by all)
         from pairs join strata as s
             on s.stratifier = 'all' and s.arm = pairs.arm and s.visit = pairs.visit and s.definition = pairs.definition
@@ -177,7 +177,8 @@ def test_every_number_is_what_plain_counting_and_statsmodels_give(crowd):
         for name, (o, c, i) in zip(["drop_50", "drop_30", "remission"], said, strict=True)
     ]
     with world(["strata"], patients=rows, responders=answers) as connection:
-        found = rows_of(connection, "from strata where stratifier in ('all', 'disorder', 'sex', 'baseline_severity') or stratum like '%ect'")
+        shown = "stratifier in ('all', 'disorder', 'sex', 'baseline_severity') or stratum like '%ect'"
+        found = rows_of(connection, f"from strata where {shown}")
     where = [strata_of(d, e, s, b) for d, e, _, s, b, _ in crowd]
     for row in found:
         verdicts = [a[METHODS[row["method"]]] for a in answers if a["definition"] == row["definition"]]
