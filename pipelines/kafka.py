@@ -42,7 +42,11 @@ class Unreachable(VNSightError):
 
 
 class MadeAnew(VNSightError):
-    """A topic was deleted and made again: its offsets mean other messages now."""
+    """The topic of a partition was deleted and made again: its offsets mean other messages now."""
+
+    def __init__(self, partition: Partition, why: str) -> None:
+        super().__init__(f"topic {partition.topic}, partition {partition.number}: {why}")
+        self.topic = partition.topic
 
 
 class Partition(NamedTuple):
@@ -229,9 +233,7 @@ class _Collected:
 
 def _recognise(partition: Partition, message: Any, seen: Seen | None) -> None:
     if seen is not None and message.offset() == seen.offset and message.timestamp()[1] != seen.timestamp_ms:
-        raise MadeAnew(
-            f"topic {partition.topic}, partition {partition.number}: at offset {seen.offset:,} is another message than was read"
-        )
+        raise MadeAnew(partition, f"at offset {seen.offset:,} is another message than was read")
 
 
 def message_row(message: Any) -> dict[str, Any] | None:

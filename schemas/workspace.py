@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from schemas.errors import UsageError
 
 Table = TypeVar("Table", "Settings", "Stream")
+_MOST = 1_000_000_000  # of any number of [stream]: 31 years in seconds
 CONVENTIONS = ("on_only", "ramp_trapezoid", "ramp_full")
 
 
@@ -69,6 +70,8 @@ class Stream:
                 raise UsageError(f"vnsight.toml, stream.{name}: {value!r} is no {'whole ' if whole else ''}number")
             if value < least.get(name, value):
                 raise UsageError(f"vnsight.toml, stream.{name}: {value} is below {least[name]}")
+            if not abs(value) <= _MOST:  # nan is not, either
+                raise UsageError(f"vnsight.toml, stream.{name}: {value} is not within {_MOST:,}")
         if self.cells > 4096:
             raise UsageError(f"vnsight.toml, stream.cells: {self.cells} is above 4096")
 
@@ -135,6 +138,8 @@ class Workspace:
 
 def _read(kind: type[Table], document: Mapping[str, Any], name: str) -> Table:
     table = document.get(name, {})
+    if not isinstance(table, Mapping):
+        raise UsageError(f"vnsight.toml, {name}: {table!r} is no table; write [{name}] on a line of its own, and the settings below it")
     known = {f.name for f in fields(kind)}
     unknown = sorted(set(table) - known)
     if unknown:
@@ -159,4 +164,7 @@ def open_workspace(home: Path) -> Workspace:
     if unknown:
         raise UsageError(f"vnsight.toml, [{unknown[0]}]: not a table it knows; there are: [workspace], [stream] and [[source]]")
     settings, stream = _read(Settings, document, "workspace"), _read(Stream, document, "stream")
-    return Workspace(home, settings, tuple(document.get("source", ())), stream)
+    sources = document.get("source", [])
+    if not isinstance(sources, list) or not all(isinstance(one, Mapping) for one in sources):
+        raise UsageError("vnsight.toml, source: write [[source]] on a line of its own for every source, and its settings below it")
+    return Workspace(home, settings, tuple(sources), stream)

@@ -43,6 +43,9 @@ def up(*, folder: Path = Path(".flink"), which: Which = SETS[0], port: Ports | N
             progress(name, 0, 1)
         here.wait_ready(progress=progress)
     OUT.print(f"ready: Kafka at {here.kafka}, Flink at {here.rest}, job server at 127.0.0.1:{here.ports.job}")
+    at = "" if str(folder) == ".flink" else f" --cluster {folder}"
+    OUT.print(f'Next: a [[source]] with connector = "kafka" and servers = "{here.kafka}" in vnsight.toml, then', soft_wrap=True)
+    OUT.print(f"  vnsight stream --home HOME --engine flink{at}")
     return 0
 
 

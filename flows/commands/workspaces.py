@@ -40,6 +40,18 @@ charge_convention = "on_only"
 # completed_at = "date_completed"
 # items = "phq_{{}}"
 # missing = ["9999", "NA"]
+
+# A Kafka is read by every run, and all the time by: vnsight stream (docs/streaming.md)
+# [[source]]
+# name = "stream"
+# connector = "kafka"
+# servers = "127.0.0.1:9092"
+
+# How a job on Flink reads and remembers (vnsight stream --engine flink); these are the defaults:
+# [stream]
+# settle_s = 3600             # event time after which news is looked at
+# idle_s = 60                 # after which a silent partition holds the others up no more; negative: never
+# remember_days = 0           # after which the facts of a patient of whom nothing came are let go; 0: for ever
 """
 
 
@@ -72,6 +84,7 @@ def init(home: Path) -> None:
     ws = make_workspace(home)
     OUT.print(f"workspace {ws.home}\n  settings  vnsight.toml\n  secret    {ws.settings.secret_file} (back it up apart from the data)")
     OUT.print(f"Next: put files into {ws.inbox}/<source>/ and run\n  vnsight run --home {home}")
+    OUT.print(f"(all the time: vnsight stream --home {home}; data to try it with: vnsight simulate --help)")
 
 
 def _simulate(home: Path, patients: int, days: int, seed: int, form: str, faults: bool) -> Summary:

@@ -80,32 +80,45 @@ class Topics:
     def __post_init__(self) -> None:
         self._reader: Reader | None = None
         self._told: set[str] = set()
+        self._left: dict[str, str] = {}  # topic that was made anew -> what was said of it
         self._read: dict[str, Place] = {}  # hash of a landed file -> what it says; a landed file never changes
         self._pending: dict[str, pa.Table] = {}
         self._passed: dict[Partition, int] = {}  # offsets behind markers, for which there is nothing to land
 
     def list_new(self, ws: Workspace) -> Iterator[Item]:
         """One item per topic that has news, over and over until all is landed that was there at the beginning, or the budget is used."""
-        self.heard = Heard()
+        self.heard = Heard(notes=list(self._left.values()))
         try:
-            reader = self._open()
-            partitions, places = self._partitions(reader), self._places(ws)
-            for topic in sorted(set(places) - {p.topic for p in partitions}):
-                self._say_once(f"topic {topic}: is not there any more; what was landed of it stays")
-            ends = reader.ends(partitions)
-            at = self._start(places, ends)
-            yield from self._all(reader, at, ends, places)
+            while True:
+                try:
+                    yield from self._list(ws)
+                    return
+                except MadeAnew as error:
+                    self._leave(error)
         except Unreachable as error:
             raise NotYet(f"source {self.name}: {error}; what came before is landed, run again to go on") from error
-        except MadeAnew as error:
-            self.close()
-            raise VNSightError(
-                f"{error}: it was deleted and made anew. Give source {self.name} a new name in vnsight.toml to read it from its beginning "
-                "(what is known stays, copies do not count twice)"
-            ) from error
         finally:
             if self.budget is None:  # a night's pull, not one of many
                 self.close()
+
+    def _list(self, ws: Workspace) -> Iterator[Item]:
+        reader = self._open()
+        partitions, places = self._partitions(reader), self._places(ws)
+        for topic in sorted(set(places) - set(self._left) - {p.topic for p in partitions}):
+            self._say_once(f"topic {topic}: is not there any more; what was landed of it stays")
+        ends = reader.ends(partitions)
+        yield from self._all(reader, self._start(places, ends), ends, places)
+
+    def _leave(self, error: MadeAnew) -> None:
+        """Leave a topic alone whose offsets mean other messages now, and go on with the others."""
+        self.close()
+        left = (
+            f"{error}: it was deleted and made anew and is left alone. Give source {self.name} a new name in vnsight.toml to read it from "
+            "its beginning (what is known stays, copies do not count twice)"
+        )
+        self._left[error.topic] = left
+        self.heard.notes.append(left)
+        self._say_once(left)
 
     def fetch(self, item: Item) -> Iterable[bytes]:
         """The messages of an item as an Arrow IPC file, the same bytes for the same messages."""
@@ -137,7 +150,7 @@ class Topics:
         for topic in found:
             if topic.startswith(self.prefix) and topic not in wanted:
                 self._say_once(f"topic {topic}: is left alone, it carries no source that is read here ({', '.join(self.sources)})")
-        ours = [p for topic in sorted(wanted & set(found)) for p in found[topic]]
+        ours = [p for topic in sorted((wanted & set(found)) - set(self._left)) for p in found[topic]]
         if not ours:
             self._say_once(f"source {self.name}: there is no topic {self.prefix}<source> yet")
         return ours
@@ -165,10 +178,10 @@ class Topics:
         at = {}
         for partition, (low, high) in ends.items():
             known = places.get(partition.topic, Place()).positions.get(partition.number)
-            name = f"topic {partition.topic}, partition {partition.number}"
             if known is not None and known > high:
-                raise MadeAnew(f"{name}: ends at offset {high:,}, but messages up to {known:,} were landed")
+                raise MadeAnew(partition, f"ends at offset {high:,}, but messages up to {known:,} were landed")
             if known is not None and known < low:
+                name = f"topic {partition.topic}, partition {partition.number}"
                 lost = f"{name}: {low - known:,} messages were deleted by the broker before they were read; make its retention longer"
                 LOG.warning("%s", lost)
                 self.heard.notes.append(lost)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ANSWER_S: Final = 10.0  # how long a broker may take to answer
 _SETTINGS: Final = {
     "enable.idempotence": True,  # a retry inside the client must not add a copy that the replay does not know of
-    "compression.type": "lz4", "linger.ms": 20, "queue.buffering.max.kbytes": 65_536, "log_level": 2,
+    "compression.type": "lz4", "linger.ms": 20, "queue.buffering.max.kbytes": 65_536, "log_level": 2, "message.max.bytes": 80 << 20,
     "message.timeout.ms": 60_000,
 }  # fmt: skip
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,17 @@ def test_what_is_chosen_for_this_time_wins_over_what_is_declared(tmp_path: Path)
         ('[stream]\nlag_s = "5"\n', "stream.lag_s: '5' is no number"),
         ("[stream]\nsettle_s = -1\n", "stream.settle_s: -1 is below 0"),
         ("[stream]\ncells = 5000\n", "stream.cells: 5000 is above 4096"),
+        ("[stream]\nsettle_s = inf\n", "stream.settle_s: inf is not within 1,000,000,000"),
+        ("[stream]\nremember_days = nan\n", "stream.remember_days: nan is not within"),
+        ("[stream]\nidle_s = -1e30\n", "stream.idle_s: -1e+30 is not within"),
+        ("stream = 5\n", "vnsight.toml, stream: 5 is no table"),
+        ("workspace = 'x'\n", "vnsight.toml, workspace: 'x' is no table"),
+        ("source = 5\n", "vnsight.toml, source: write [[source]] on a line of its own"),
+        ("[source]\nname = 'x'\n", "vnsight.toml, source: write [[source]] on a line of its own"),
         ("[workspace]\nshard = 4\n", "workspace.shard: not a setting"),
         ("[streams]\n", "[streams]: not a table it knows; there are: [workspace], [stream] and [[source]]"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named(tmp_path: Path, toml: str, said: str):
-    with pytest.raises(UsageError, match=said.replace("[", r"\[").replace(".", r"\.")):
+    with pytest.raises(UsageError, match=re.escape(said)):
         opened(tmp_path, toml)
