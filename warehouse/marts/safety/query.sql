@@ -16,7 +16,7 @@ select t.term, r.modality, r.band, s.stratifier, s.stratum, 'any_onset' as defin
     100 * poisson_rate(coalesce(h.events, 0), patient_years).low as low,
     100 * poisson_rate(coalesce(h.events, 0), patient_years).high as high,
     coalesce(h.serious, 0) as serious, coalesce(h.related, 0) as related, r.withdrawn,
-    least(r.covered_us / nullif(r.coverable_us, 0), 1) as coverage,
+    case when r.coverable_us > 0 then least(r.covered_us / r.coverable_us, 1) end as coverage,
     case when r.at_risk_us = 0 then 'no_time_at_risk' end as reason,
     concat_ws('; ', 'confounded by indication',
         case when r.band in ('off', 'low', 'middle', 'high') then 'association only: the dose is lowered for what is not tolerated' end,
