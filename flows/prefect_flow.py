@@ -32,7 +32,8 @@ from warehouse.sql import query
 DAY_S = 20 * 3600  # a run that takes longer would meet the next one
 SHARE = {"pull": 10.0, "stage": 70.0, "audit": 90.0, "publish": 95.0}  # how far a finished step has brought a load [percent]
 _STRATA = """select stratifier, stratum, arm, instrument, visit, n, k, round(rate, 3) as rate, round(low, 3) as low, round(high, 3) as high
-    from strata where subscale = 'total' and arm = 'all' and n > 0 order by instrument, visit, stratifier, stratum"""
+    from strata where subscale = 'total' and arm = 'all' and definition = 'drop_50' and method = 'observed' and n > 0
+        and stratifier in ('all', 'disorder', 'history') order by instrument, visit, stratifier, stratum"""
 _watcher: ContextVar[Progress] = ContextVar("watcher", default=silent)
 
 

@@ -25,7 +25,9 @@ from schemas.workspace import Workspace
 from warehouse.connection import read_window
 from warehouse.storage import guard_storage
 
-DEFAULT_MARTS = ("patients", "dose_daily", "scores", "dose_outcomes", "responders", "durability", "exposures", "strata")
+DEFAULT_MARTS = (  # autonomic and safety read staged facts, which a stream does not have: theirs is asked for by name
+    "patients", "dose_daily", "scores", "dose_outcomes", "responders", "durability", "exposures", "strata", "dose_response", "synergy",
+)  # fmt: skip
 COMBINED = "all"
 _PLAIN = ("BIGINT", "INTEGER", "BOOLEAN", "DATE")  # their text holds no bar
 

@@ -151,8 +151,8 @@ def show_strata(ws: Workspace, visit: str = "m3") -> None:
         select stratifier, stratum, instrument, n, k as responders, printf('%.0f %%', 100 * rate) as rate,
             printf('%.0f to %.0f %%', 100 * low, 100 * high) as interval_95, n_undetermined as undetermined
         from strata
-        where definition = 'drop_50' and arm = 'all' and subscale = 'total' and visit = '{visit}' and n > 0
-            and instrument in ('PHQ-9', 'DERS-16')
+        where definition = 'drop_50' and method = 'observed' and arm = 'all' and subscale = 'total' and visit = '{visit}' and n > 0
+            and instrument in ('PHQ-9', 'DERS-16') and stratifier in ('all', 'disorder', 'history')
         order by instrument desc, stratifier, stratum""")
     rows = [tuple(r.values()) for r in answer.to_pylist()]
     print_table(f"responders (drop of at least 50 %) at visit {visit}, all arms", answer.column_names, rows)

@@ -26,6 +26,7 @@ from warehouse.sql import query
 NONE = CompleteLoad(0, {})
 MARTS = [
     "dispositions", "dose_daily", "dose_outcomes", "durability", "exposures", "ledger", "patients", "responders", "scores", "strata",
+    "dose_response", "synergy", "autonomic", "safety",
 ]  # fmt: skip
 
 
