@@ -82,7 +82,7 @@ def coverage_table(compared: pl.DataFrame) -> list[str]:
     lines = ["| family | target | intervals | hold the truth % (95 %) | lie below it % | above % | 93 to 97 |"]
     lines.append("|---|---|---|---|---|---|---|")
     for r in coverage(by_disorder(compared), "family", "target").iter_rows(named=True):
-        half, above = r["half"] or 0.0, 1 - r["share"] - r["below"]
+        half, above = r["half"] or 0.0, max(0.0, 1 - r["share"] - r["below"])
         lines.append(
             f"| {FAMILIES[r['family']]} | {r['target']} | {r['intervals']:,} | {_percent(r['share'])} ({_percent(r['share'] - half)} to "
             f"{_percent(min(1.0, r['share'] + half))}) | {_percent(r['below'])} | {_percent(above)} | {_aimed(r['share'])} |"
@@ -92,11 +92,17 @@ def coverage_table(compared: pl.DataFrame) -> list[str]:
 
 def item_table(compared: pl.DataFrame) -> list[str]:
     """Coverage per estimate, over visits."""
-    lines = ["| family | estimate | target | patients | hold the truth % | lie below it % |", "|---|---|---|---|---|---|"]
-    sizes = compared.group_by("family", "item", "target").agg(pl.col("n").mean())
-    for r in coverage(compared, "family", "item", "target").join(sizes, on=["family", "item", "target"]).iter_rows(named=True):
+    lines = ["| family | estimate | patients | hold the true effect % | hold the truth as compared % | lie below it % | above it % |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    groups = ("family", "item")
+    held = coverage(compared.filter(pl.col("target") == "compared"), *groups)
+    held = held.join(compared.group_by(groups).agg(pl.col("n").mean()), on=groups)
+    causal = coverage(compared.filter(pl.col("target") == "effect"), *groups).select(*groups, effect="share")
+    for r in held.join(causal, on=groups, how="left").sort(groups).iter_rows(named=True):
+        above = max(0.0, 1 - r["share"] - r["below"])
         lines.append(
-            f"| {r['family']} | {r['item']} | {r['target']} | {r['n']:.0f} | {_percent(r['share'])} | {_percent(r['below'])} |"
+            f"| {r['family']} | {r['item']} | {r['n']:.0f} | {_percent(r['effect'])} | {_percent(r['share'])} | {_percent(r['below'])} "
+            f"| {_percent(above)} |"
         )
     return [*lines, ""]
 
@@ -148,9 +154,13 @@ to show.
 sicker, who respond a little less, so an observed difference falls short of the effect by {bias:.4f} on average. Both are among
 those seen at baseline and visit; who is seen does not depend on how a patient fares. A disorder is a recorded diagnosis, so
 *anxiety* has those with it as second diagnosis too. Dose is the charge that truly arrived in the 28 days before the visit, of which
-a mart knows what was recorded. Shares are means over studies; their intervals come from the spread over studies, because intervals
-of one study share patients.
+a mart knows what was recorded; the many sessions of worn devices are in {worn} of the studies only. Shares are means over studies;
+their intervals come from the spread over studies, because intervals of one study share patients.
 """
+
+NULL_TEXT = """A set holds the strata of one visit and comparison (effects: of one arm with VNS; dose: of one banding, implanted only); the
+mart adjusts the p-values of effects itself, those of synergy and of trends are adjusted here in the same way (Benjamini-Hochberg).
+Nothing is true, so any finding is false, and the share of sets with one is the false discovery rate."""
 
 
 def report(
@@ -162,6 +172,7 @@ def report(
     cell = compared.filter((pl.col("family") == "effects") & (pl.col("stratifier") == "disorder"))["n"].mean()
     lines = TEXT.format(
         seeds=answers["effects"]["seed"].n_unique(), patients=asked.patients, population=asked.population,
+        worn=compared.filter(pl.col("item").str.starts_with("auricular"))["seed"].n_unique(),
         error=true["effects"].filter(pl.col("family") != "dose")["error"].max(), cell=cell,
         bias=(effect["effect"] - effect["compared"]).mean(),
     ).splitlines()  # fmt: skip
@@ -171,7 +182,7 @@ def report(
     if answers["none"].height:
         table, few = null_table(findings(answers["none"]))
         nulls = answers["none"]["seed"].n_unique()
-        lines += ["## A world without effects", "", f"VNS, CBT and synergy do nothing; {nulls} studies.", "", *table]
+        lines += ["## A world without effects", "", f"VNS, CBT and synergy do nothing; {nulls} studies. {NULL_TEXT}", "", *table]
         kept &= few
     if large.height:
         one = against_truth(large, true["effects"])
