@@ -67,8 +67,8 @@ curves as (
 
 select c.definition, c.instrument, c.subscale, c.disorder, c.arm, s.day, p.n::bigint as n,
     (p.at_risk + p.enters - p.leaves)::bigint as at_risk, p.survival,
-    case when p.survival > 0 and p.survival < 1 then pow(p.survival, exp(1.959964 * sqrt(p.greenwood) / -ln(p.survival))) end as low,
-    case when p.survival > 0 and p.survival < 1 then pow(p.survival, exp(-1.959964 * sqrt(p.greenwood) / -ln(p.survival))) end as high
+    case when p.survival > 0 and p.survival < 1 then pow(p.survival, exp(two_sided_z(0.95) * sqrt(p.greenwood) / -ln(p.survival))) end as low,
+    case when p.survival > 0 and p.survival < 1 then pow(p.survival, exp(-two_sided_z(0.95) * sqrt(p.greenwood) / -ln(p.survival))) end as high
 from curves as c
 inner join steps as s on s.day >= c.from_d and s.day <= c.to_d
 asof inner join products as p on p.definition = c.definition and p.instrument = c.instrument and p.subscale = c.subscale
