@@ -32,7 +32,7 @@ function table(columns, rows, caption) {  // columns: [{ head, cell(row), text?,
 }
 
 function ticks(low, high, most) {  // round numbers that divide [low, high]
-  const raw = (high - low) / Math.max(1, most), size = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map(m => m * size).find(s => s >= raw);
+  const raw = (high - low) / Math.max(1, most), size = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 2.5, 5, 10].map(m => m * size).find(s => s >= raw);
   const found = [];
   for (let t = Math.ceil(low / step - 1e-9) * step; t <= high + step * 1e-9; t += step) found.push(Math.abs(t) < step / 1e6 ? 0 : t);
   return found;
@@ -94,7 +94,7 @@ function dosePlot(width, bands, axis) {
   for (const b of bands) {
     const group = draw("g", { class: `${b.joined ? "a" : "b"}${b.few ? " hollow" : ""}` });
     if (b.to > b.from) group.append(line(x(b.from), y(b.rate), x(b.to), y(b.rate), "span"));
-    group.append(line(x(b.at), y(b.low), x(b.at), y(b.high), "ci"), line(x(b.at) - 4, y(b.low), x(b.at) + 4, y(b.low), "ci"), line(x(b.at) - 4, y(b.high), x(b.at) + 4, y(b.high), "ci"), draw("circle", { cx: x(b.at), cy: y(b.rate), r: 5 }));
+    group.append(line(x(b.at), y(b.low), x(b.at), y(b.high), "ci"), line(x(b.at) - 4, y(b.low), x(b.at) + 4, y(b.low), "ci"), b.high <= axis.high ? line(x(b.at) - 4, y(b.high), x(b.at) + 4, y(b.high), "ci") : "", draw("circle", { cx: x(b.at), cy: y(b.rate), r: 5 }));
     svg.append(group);
     taken.push([x(b.at) - 6, y(b.high) - 3, x(b.at) + 6, y(b.low) + 3]);
   }
@@ -118,7 +118,7 @@ function stepPlot(width, curves, axis) {
   svg.append(label(0, 10, axis.side, "soft small"), line(left, bottom, right, bottom, "base"), label((left + right) / 2, bottom + 38, axis.title, "soft small", "middle"));
   svg.append(label(0, bottom + 60, "At risk", "soft small"));
   for (let t = 0; t <= last + 1; t += months) svg.append(line(x(t), bottom, x(t), bottom + 5, "base"), label(x(t), bottom + 20, whole(t / 30.4375), "soft small", "middle"));
-  if (axis.landmark && axis.landmark < last) svg.append(line(x(axis.landmark), top, x(axis.landmark), bottom, "rule"), label(x(axis.landmark) + 5, top + 10, "landmark", "soft small"));
+  if (axis.landmark && axis.landmark < last) svg.append(line(x(axis.landmark), top, x(axis.landmark), bottom, "rule"), label(x(axis.landmark) - 6, top + 14, "landmark", "soft small", "end"));
   for (const c of curves) if (c.shaded) {
     const sure = c.steps.filter(s => s.low !== null), there = sure.map((s, n) => `${n ? `H${x(s.day)}V` : `M${x(s.day)},`}${y(s.high)}`).join(""), back = [...sure].reverse().map((s, n) => n ? `V${y(s.low)}H${x(s.day)}` : `L${x(s.day)},${y(s.low)}`).join("");
     if (sure.length > 1) svg.append(draw("path", { d: `${there}${back}Z`, class: `band bandfill ${c.look}` }));

@@ -63,10 +63,10 @@ const FIGURES = {
   dose(frame, now, width) {
     const rows = doses(frame, now, now.banding), kinds = [...new Set(rows.map(r => r.modality))].sort((p, q) => MODALITIES.indexOf(p) - MODALITIES.indexOf(q));
     if (!rows.length) return { empty: "Nobody with a device has a determined response for this choice, so there is no dose to look at." };
-    const high = Math.min(1, Math.ceil(10 * Math.max(.3, ...rows.filter(r => r.n >= FEW).map(r => r.high)) + .4) / 10), across = Math.max(1, Math.min(kinds.length, Math.floor((width + 36) / 336))), each = (width - 36 * (across - 1)) / across;
+    const high = Math.min(1, Math.ceil(10 * Math.max(.3, ...rows.map(r => r.n >= FEW ? r.high : r.k / r.n)) + .4) / 10), across = Math.max(1, Math.min(kinds.length, Math.floor((width + 36) / 336))), each = (width - 36 * (across - 1)) / across;
     const panels = kinds.map(kind => {
       const inside = rows.filter(r => r.modality === kind), known = inside.filter(r => r.charge_mc_per_day_mean !== null && r.band !== "unknown"), lost = inside.filter(r => !known.includes(r));
-      const bands = known.map(r => ({ name: word(r.band), at: r.charge_mc_per_day_mean, from: r.charge_mc_per_day_min, to: r.charge_mc_per_day_max, rate: r.k / r.n, low: r.low, high: Math.min(r.high, high), n: r.n, few: r.n < FEW, joined: r.band_rank !== null })).sort((p, q) => p.at - q.at);
+      const bands = known.map(r => ({ name: word(r.band), at: r.charge_mc_per_day_mean, from: r.charge_mc_per_day_min, to: r.charge_mc_per_day_max, rate: r.k / r.n, low: r.low, high: r.high, n: r.n, few: r.n < FEW, joined: r.band_rank !== null })).sort((p, q) => p.at - q.at);
       const trend = inside.find(r => r.trend_p !== null), within = inside.find(r => r.stratified_trend_p !== null);
       const said = joinSentences(trend ? `Trend from low to high: p ${trend.trend_p < .001 ? "" : "= "}${chance(trend.trend_p)}${within ? ` (within sets of disorders ${chance(within.stratified_trend_p)})` : ""}` : "No trend can be tested", lost.length ? `Dose unknown: ${lost.map(nOf).join(", ")} responded` : "");
       const axis = { high, title: "mean charge per day, mC", side: "responded", name: `${word(kind)}: response rate by charge per day; the numbers are in the table below` };
@@ -91,7 +91,7 @@ const FIGURES = {
     const kept = now.event !== "first_response", few = curves.filter(c => c.steps[0].n < FEW).map(c => c.name), side = kept ? "still in response" : "not responded yet";
     const at = (r, day) => r.steps.findLast(s => s.day <= day), days = [91, 182, 274, 365].filter(d => curves.some(c => c.steps.at(-1).day >= d));
     return {
-      what: about(now.score, word(now.event), now.disorder === ALL ? "" : word(now.disorder)),
+      what: about(now.score, kept ? "Loss of a response" : "First response", now.disorder === ALL ? "" : word(now.disorder)),
       plot: [stepPlot(width, curves, { side, title: kept ? "months from the first response" : "months from the index date", landmark: !kept && now.groups !== ALL ? landmark() : null, name: `Share of patients ${side} over time; the numbers are in the table below` })],
       note: told(`Kaplan-Meier with 95 % intervals (shaded). ${now.groups === ALL ? "All patients, from the start" : "In an arm patients count from the landmark on, when the arm was decided: nobody is given time before it"}`, few.length ? `${few.join(", ")}: ${CARE}` : "", now.groups === ALL ? "" : "Arms were not assigned by lot: an association"),
       table: [[{ head: "Arm", cell: c => c.name }, { head: "Patients", cell: c => [whole(c.steps[0].n), care(c.steps[0].n)] }, ...days.map(d => ({ head: `Day ${d}`, cell: c => { const s = at(c, d); return c.steps.at(-1).day + 7 < d || !s ? "" : `${percent(s.survival)}${s.low === null ? "" : ` (${between(s.low, s.high, percent)})`}`; }, tight: true }))], curves, `Share ${side} by arm`],
@@ -110,7 +110,7 @@ const FIGURES = {
     return {
       what: about(now.disorder === ALL ? "All patients" : word(now.disorder), `${now.score}, ${lower(word(now.definition))}, ${lower(word(now.visit))}`, `harm: ${lower(word(now.term))}`),
       plot: [make("div", {}, make("h3", {}, "Benefit: responded"), intervals(each, left, { ...sharePercent, columns: ["rate", "responded"], name: "Response rate by device and dose; the numbers are in the table below", title: "responded, with 95 % interval" })),
-        make("div", {}, make("h3", {}, `Risk: ${lower(word(now.term))}`), intervals(each, right, { columns: ["rate", "events in years"], low: 0, high: top, tick: number, name: "Adverse events per 100 patient-years by device and dose; the numbers are in the table below", title: "events per 100 patient-years, with 95 % interval" }))],
+        make("div", {}, make("h3", {}, `Risk: ${lower(word(now.term))}`), intervals(each, right, { columns: ["per 100 y", "events in years"], low: 0, high: top, tick: number, name: "Adverse events per 100 patient-years by device and dose; the numbers are in the table below", title: "events per 100 patient-years, with 95 % interval" }))],
       note: told("Bands of benefit are thirds of patients, those of risk thirds of patient-time", "Hollow: fewer than 10 patients, read with care", warned([...gains, ...harms])),
       table: [[
         { head: "Device and dose", cell: r => `${word(r.modality)}: ${lower(word(r.band))}` }, { head: "Responded", cell: r => r.gain ? [nOf(r.gain), care(r.gain.n)] : "" }, { head: "Rate", cell: r => r.gain ? percent(r.gain.k / r.gain.n) : "" },

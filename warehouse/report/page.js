@@ -1,10 +1,11 @@
 // What the reader chooses, and putting the figures in place.
 const BASE = ["explorer", "forest", "dose"].map(name => FRAMES[name]).find(frame => frame.n && frame.columns.score);
 const first = FRAMES.headline.n ? FRAMES.headline.row(0) : {};
-const NOW = { score: first.score, definition: first.definition || "drop_50", visit: first.visit, method: "observed", disorder: ALL, history: ALL, arm: ALL, compare: "arm", comparison: "vns", stratifier: ALL, banding: "tertile", event: "retained_40", groups: "arm", term: "any" };
+const NOW = { score: first.score, definition: first.definition || "drop_50", visit: first.visit, method: "observed", disorder: ALL, history: ALL, arm: ALL, compare: "arm", comparison: "vns", stratifier: innerWidth < 700 ? "disorder" : ALL, banding: "tertile", event: "retained_40", groups: "arm", term: "any" };
 
+const LEVELS = ["minimal", "mild", "moderate", "moderately_severe", "severe"];
 const ORDER = {
-  stratum: () => 0, visit: v => VISITS.get(v) ?? 99, arm: a => [ALL, ...ARMS].indexOf(a), method: m => METHODS.indexOf(m), definition: d => [...RULES.keys()].indexOf(d), score: () => 0,
+  stratum: s => LEVELS.indexOf(s), visit: v => VISITS.get(v) ?? 99, arm: a => [ALL, ...ARMS].indexOf(a), method: m => METHODS.indexOf(m), definition: d => [...RULES.keys()].indexOf(d), score: () => 0,
   disorder: d => d === ALL ? -1 : d === "none_recorded" ? 99 : Object.keys(DATA.labels).indexOf(d), history: h => h === ALL ? -1 : Object.keys(DATA.labels).indexOf(h.replace(/^no_/, "")) * 2 + h.startsWith("no_"),
 };
 const inOrder = (rows, by, of = r => r[by]) => [...rows].sort((p, q) => ORDER[by](of(p)) - ORDER[by](of(q)) || String(of(p)).localeCompare(of(q), "en", { numeric: true }));
