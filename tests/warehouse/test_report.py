@@ -266,7 +266,7 @@ def test_a_browser_draws_every_figure(study, page, tmp_path, size):
     forest = {r[0]: r[1:] for r in cells(dom, "forest")[1:]}
     assert forest["Disorder: Depression"][:5] == ["15 of 30", "6 of 30", "+30", "−5 to +45", "0.031"]
     assert "read with care" in forest["Disorder: Epilepsy"][-1]
-    assert f"Site: {NASTY[:1]}" in "".join(forest)
+    assert any(name.startswith("Site: ") for name in forest) == (size != "360,740")  # a phone begins with the disorders
     assert len(cells(dom, "dose")) == len(DOSES) + 1
 
 
