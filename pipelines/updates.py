@@ -80,9 +80,14 @@ def note_positions(home: Path, receipts: pl.DataFrame) -> None:
     """Move the positions on by committed receipts."""
     ends = receipts.group_by(pl.concat_str("topic", pl.lit("/"), "partition").alias("place")).agg(pl.col("offset").max() + 1)
     known = positions(home)
-    moved = known | {place: max(end, known.get(place, 0)) for place, end in ends.iter_rows()}
+    begin_positions(home, known | {place: max(end, known.get(place, 0)) for place, end in ends.iter_rows()})
+
+
+def begin_positions(home: Path, places: Mapping[str, int]) -> None:
+    """Put the positions, all of them: where a job that begins anew reads from."""
     temporary = home / "stream" / ".positions.tmp"
-    temporary.write_text(json.dumps(moved), encoding="utf-8")
+    temporary.parent.mkdir(exist_ok=True)
+    temporary.write_text(json.dumps(dict(places)), encoding="utf-8")
     os.replace(temporary, home / "stream" / "positions.json")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from flows.sources import connectors
@@ -19,13 +19,19 @@ from warehouse.delta import last_complete
 
 @dataclass
 class Remembered:
-    """What `stream/job.json` holds: the job, what it was begun with, and the savepoint of the last drain."""
+    """What `stream/job.json` holds: the job, what it was begun with, and the savepoint of the last drain.
+
+    partitions: `topic/number` of those its state reads; a partition that is added later is in no state.
+    source: name of the Kafka source it was begun for. Both are empty in files of older versions: unknown.
+    """
 
     name: str
     job: str = ""
     savepoint: str = ""
     cells: int = 0
     starts: int = 0
+    partitions: list[str] = field(default_factory=list)
+    source: str = ""
 
     @classmethod
     def read(cls, ws: Workspace) -> Remembered:

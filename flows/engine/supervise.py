@@ -3,7 +3,7 @@
 
 `stream/job.json` remembers the job, so that whoever supervises next takes it over. Where a job goes on from, in this order: the
 savepoint of the last drain, the youngest checkpoint of the last job, the facts that are staged. All three end in the same marts; the
-first two are faster.
+first two are faster. Which partitions a job reads is part of its state: when one is added, only the third can take it in.
 """
 
 from __future__ import annotations
@@ -12,26 +12,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flows.cluster import Cluster
 from flows.committer import commit_updates
 from flows.engine.flink import END_MS, Flink, FlinkAway, Job, SavepointFailed
-from flows.engine.job import Remembered, kafka_of, staged_facts
+from flows.engine.job import Remembered, kafka_of
+from flows.engine.submission import hand_over
+from flows.engine.topics import TopicsSeen, must_have_some, see_topics
 from flows.lock import Busy, only_run
 from flows.steps import Outcome
 from flows.stream.status import Status
-from pipelines.kafka import Partition, Reader, Unreachable
+from pipelines.kafka import Unreachable
 from pipelines.launch import silent
-from pipelines.updates import positions, waiting_updates
+from pipelines.updates import begin_positions, positions, waiting_updates
 from quality.alerts import notify_owner
 from schemas.contract import load_contract
-from schemas.errors import UsageError, VNSightError
+from schemas.errors import VNSightError
 from schemas.milestones import milestone
 from schemas.workspace import Stream, Workspace
-
-if TYPE_CHECKING:
-    from pipelines.transforms.stream import StreamOptions
 
 Show = Callable[[Status, bool], None]
 
@@ -94,29 +93,47 @@ class Supervisor:
             self.status.save(self.ws)
 
     def start(self) -> None:
-        """Take the job over if it runs, else submit it."""
+        """Take the job over if it runs and reads what it should, else submit it."""
         job = self._job()
         if job is None or not job.at_work:
             self.submit()
+        elif self.memory.source not in ("", self.topics.name):
+            self._begin_anew(job, self._topics())
 
     def submit(self) -> None:
         """Hand the job to the cluster, to go on from the savepoint, the checkpoint or the facts it finds."""
-        from pipelines.transforms.kafka_source import KafkaOptions
-        from pipelines.transforms.submit import submit
-
-        resume = self.memory.savepoint or (self.cluster.latest_checkpoint(self.memory.job) if self.memory.job else None)
-        table = next(t for t in self.ws.sources if t["name"] == self.topics.name)
-        source = KafkaOptions(
-            {k: v for k, v in self.topics.config.items() if k != "sasl.password"}, table.get("sasl_password_env"),
-            table.get("sasl_password_file"), self.options.lag_s, self._idle_s,
-        )  # fmt: skip
-        arguments = self.cluster.beam_arguments(checkpoint_ms=self.options.checkpoint_ms, resume=resume)
-        submit(self.memory.name, self._places(), source, self._stream_options(), staged_facts(self.ws), arguments)
+        seen = must_have_some(self._topics(), self.topics)
+        anew = self._why_anew(seen)
+        latest = self.memory.savepoint or (self.cluster.latest_checkpoint(self.memory.job) if self.memory.job else None)
+        resume = None if anew else latest
+        known = [f"{topic}/{number}" for topic, number, _ in seen.places]
+        if resume:
+            known = self.memory.partitions or known
+        else:
+            begin_positions(self.ws.home, {f"{topic}/{number}": low for topic, number, low in seen.places})
+        hand_over(self.ws, self.cluster, self.memory.name, self.options, seen.places, resume)
         milestone("engine:submitted")
         job = self._wait_for_job()
-        self.memory = replace(self.memory, job=job.id, savepoint="", cells=self.options.cells, starts=self.memory.starts + 1)
+        self.memory = Remembered(
+            self.memory.name, job.id, "", self.options.cells, self.memory.starts + 1, partitions=known, source=self.topics.name
+        )
         self.memory.write(self.ws)
-        self._say("running", f"job {job.id} goes on from {resume}" if resume else f"job {job.id} begins with what is staged")
+        why = f" anew, for {anew}," if anew else ""
+        self._say("running", f"job {job.id} goes on from {resume}" if resume else f"job {job.id} begins{why} with what is staged")
+
+    def _why_anew(self, seen: TopicsSeen) -> str:
+        """Why the state that is there cannot go on; empty when it can. What a job reads is fixed in its state when it begins."""
+        if self.memory.source not in ("", self.topics.name):
+            return f"source {self.memory.source} is called {self.topics.name} now"
+        new = seen.new(self.memory.partitions) if self.memory.partitions else []
+        return f"{', '.join(new)} {'was' if len(new) == 1 else 'were'} added" if new else ""
+
+    def _begin_anew(self, job: Job, seen: TopicsSeen) -> None:
+        """End a job whose state cannot go on, and begin another one with what is staged; the broker tells it the rest again."""
+        self._say("waiting", f"the job is begun anew: {self._why_anew(seen)}")
+        self.flink.cancel(job)
+        self._commit()  # what it has found; if it is held now, it is at the next turn as well
+        self.submit()
 
     def drain(self) -> Outcome | None:
         """Stop reading with a savepoint, commit what is left, and remember the savepoint for the next start."""
@@ -185,13 +202,29 @@ class Supervisor:
             self.pause = 1.0
             self.told.discard("gone")
         ended = watermark is not None and watermark >= END_MS
-        lag = {} if ended else self._lag()
+        trouble = "" if job.state == "RUNNING" else f"Flink is {job.state.lower()}"
+        lag = {} if ended else self.status.lag_messages
+        try:
+            seen = None if ended else self._topics()
+            self._adopt(seen)
+            if seen and self._why_anew(seen):
+                self._begin_anew(job, seen)
+                return False
+            lag = seen.lag(positions(self.ws.home)) if seen else lag
+        except Unreachable as error:
+            trouble = str(error)
         self.status.lag_messages, self.status.checkpoint_bytes = lag, weight.state_bytes
         self.status.watermark_ms, self.status.job_state = watermark or 0, job.state
         self.status.checkpoint_age_s = max(0.0, time.time() - weight.last_ms / 1000) if weight.last_ms else 0.0
-        self._say("running" if job.state == "RUNNING" else "waiting", "" if job.state == "RUNNING" else f"Flink is {job.state.lower()}")
+        self._say("waiting" if trouble else "running", trouble)
         self._alarm(watermark, sum(lag.values()))
-        return ended or (self._idle_s is not None and not sum(lag.values()) and self._settled())
+        return ended or (not trouble and self._idle_s is not None and not sum(lag.values()) and self._settled())
+
+    def _adopt(self, seen: TopicsSeen | None) -> None:
+        """A job of a version that did not remember what it reads is taken to read all that is there."""
+        if seen and not self.memory.partitions:
+            self.memory = replace(self.memory, partitions=seen.new(()), source=self.topics.name)
+            self.memory.write(self.ws)
 
     def _settled(self) -> bool:
         """Nothing waits at the broker and the watermark follows the clock: what came was looked at."""
@@ -230,43 +263,8 @@ class Supervisor:
             owner = load_contract("mart.ledger")
             notify_owner(self.ws, owner.owner, owner.channel, f"[warning] VNSight stream of {self.ws.home.name}: {what}", text)
 
-    def _lag(self) -> dict[str, int]:
-        """Topic -> messages that no commit has a receipt for yet."""
-        read = positions(self.ws.home)
-        try:
-            with Reader(self.topics.config) as reader:
-                ends = reader.ends(self._partitions(reader))
-        except Unreachable as error:
-            self._say("waiting", str(error))
-            return self.status.lag_messages
-        lag: dict[str, int] = {}
-        for partition, (low, high) in ends.items():
-            at = max(low, read.get(f"{partition.topic}/{partition.number}", 0))
-            lag[partition.topic] = lag.get(partition.topic, 0) + max(0, high - at)
-        return lag
-
-    def _partitions(self, reader: Reader) -> list[Partition]:
-        wanted = {f"{self.topics.prefix}{source}" for source in self.topics.sources}
-        return [p for topic, found in reader.topics().items() if topic in wanted for p in found]
-
-    def _places(self) -> list[tuple[str, int, int]]:
-        with Reader(self.topics.config) as reader:
-            ends = reader.ends(self._partitions(reader))
-        if not ends:
-            where = self.topics.config["bootstrap.servers"]
-            raise UsageError(f"source {self.topics.name}: there is no topic {self.topics.prefix}<source> at {where} yet")
-        return [(p.topic, p.number, low) for p, (low, _) in sorted(ends.items())]
-
-    def _stream_options(self) -> StreamOptions:
-        from pipelines.core.cells import CellOptions
-        from pipelines.core.segments import DoseOptions
-        from pipelines.core.units import DAY_MS
-        from pipelines.transforms.stream import StreamOptions
-
-        s = self.ws.settings
-        dose = DoseOptions(s.carry_limit_days * DAY_MS, s.charge_convention)
-        cells = CellOptions(self.options.cells, s.windows_days, dose)
-        return StreamOptions(str(self.ws.home), self.topics.prefix, cells, self.options.settle_s, self.options.remember_days or None)
+    def _topics(self) -> TopicsSeen:
+        return see_topics(self.topics)
 
     def _job(self, must: bool = False) -> Any:
         job = self.flink.find(self.memory.name)

@@ -204,7 +204,7 @@ class ReadPartition(beam.DoFn):  # type: ignore[misc]
 
 
 class ReadKafka(beam.PTransform):  # type: ignore[misc]
-    """All partitions of the topics, named when the pipeline starts; one that is added later is read after a restart."""
+    """All partitions of the topics, named when the pipeline starts from nothing: a state goes on with those it knows, and no other."""
 
     def __init__(self, partitions: list[Place], options: KafkaOptions) -> None:
         super().__init__()

@@ -8,15 +8,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import polars as pl
 import pytest
 
 from flows.engine import flink as rest
 from flows.engine import supervise
 from flows.engine.flink import END_MS
 from flows.engine.supervise import Options, Supervisor
+from flows.engine.topics import TopicsSeen
 from flows.lock import only_run
 from flows.stream.status import read_status
-from pipelines.kafka import Unreachable
+from pipelines.kafka import Ends, Partition, Unreachable
+from pipelines.updates import note_positions, positions
 from schemas.errors import VNSightError
 from schemas.workspace import open_workspace
 
@@ -91,12 +94,14 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (home / "vnsight.toml").write_text('[[source]]\nname = "stream"\nconnector = "kafka"\nservers = "127.0.0.1:1"\n')
     ws, clock, fake = open_workspace(home), Clock(), FakeFlink()
     here = SimpleNamespace(ws=ws, clock=clock, flink=fake, told=[], resumed=[], behind={}, said=[])
+    here.partitions = {Partition("vnsight.devices", 0)}
+    here.topics = lambda: seen(here.partitions, {p: Ends(0, here.behind.get(p.topic, 0)) for p in here.partitions})
     cluster = SimpleNamespace(rest="http://127.0.0.1:2", folder=tmp_path / "flink")
     cluster.latest_checkpoint = lambda job: f"/checkpoints/{job}/chk-9"
     cluster.beam_arguments = lambda checkpoint_ms, resume: here.resumed.append(resume) or []
 
     def make(**options: object) -> Supervisor:
-        made = Supervisor(ws, cluster, Options(**options), lambda status, ended: here.said.append((status.state, status.message)))
+        made = Supervisor(here.ws, cluster, Options(**options), lambda status, ended: here.said.append((status.state, status.message)))
         made.flink._client = httpx.Client(base_url=cluster.rest, transport=httpx.MockTransport(fake))
         return made
 
@@ -105,10 +110,17 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(rest, "time", clock)
     monkeypatch.setattr(supervise, "commit_updates", lambda ws, progress: None)
     monkeypatch.setattr(supervise, "notify_owner", lambda _ws, _to, _by, title, body: here.told.append((title.split(": ")[1], body)))
-    monkeypatch.setattr(Supervisor, "_lag", lambda self: dict(here.behind))
-    monkeypatch.setattr(Supervisor, "_places", lambda self: [("vnsight.devices", 0, 0)])
+    monkeypatch.setattr(supervise, "see_topics", lambda topics: here.topics())
     monkeypatch.setattr("pipelines.transforms.submit.submit", fake.submit)
     return here
+
+
+def seen(there: set[Partition], ends: dict[Partition, Ends]) -> TopicsSeen:
+    return TopicsSeen(frozenset(p.topic for p in there), frozenset(there), ends)
+
+
+def receipts(topic: str, partition: int, last: int) -> pl.DataFrame:
+    return pl.DataFrame({"topic": topic, "partition": partition, "offset": list(range(last + 1))})
 
 
 def of(told: list[tuple[str, str]]) -> list[str]:
@@ -123,7 +135,9 @@ def test_a_first_start_submits_and_remembers(world):
     made = world.make(cells=4)
     made.start()
     assert world.resumed == [None]
-    assert remembered(world) | {"name": ""} == {"name": "", "job": "job1", "savepoint": "", "cells": 4, "starts": 1}
+    assert remembered(world) | {"name": ""} == {
+        "name": "", "job": "job1", "savepoint": "", "cells": 4, "starts": 1, "partitions": ["vnsight.devices/0"], "source": "stream",
+    }  # fmt: skip
 
 
 def test_a_job_that_runs_is_taken_over(world):
@@ -172,15 +186,16 @@ def test_pauses_grow_until_a_checkpoint_shows_that_the_job_works(world):
     assert of(world.told) == ["gone", "gone"]  # another trouble
 
 
-def test_a_broker_that_is_away_while_the_job_is_brought_back_is_waited_for(world, monkeypatch):
-    def away(self):
-        raise Unreachable("the broker is away")
+def away() -> TopicsSeen:
+    raise Unreachable("the broker is away")
 
+
+def test_a_broker_that_is_away_while_the_job_is_brought_back_is_waited_for(world, monkeypatch):
     made = world.make()
     made.start()
     world.flink.jobs[-1]["state"] = "FAILED"
     with monkeypatch.context() as patch:
-        patch.setattr(Supervisor, "_places", away)
+        patch.setattr(world, "topics", away)
         assert made._look() is False
         assert (made.status.state, made.status.message) == ("waiting", "the broker is away")
     made._look()
@@ -322,3 +337,57 @@ def test_commits_are_counted_and_another_run_is_waited_for(world, monkeypatch):
     assert made._commit() is None
     assert (made.status.epoch, made.status.load) == (2, 3)
     assert made.status.epoch_seconds == {"all": 0.0}
+
+
+def test_a_partition_that_is_added_begins_the_job_anew_with_what_is_staged(world):
+    made = world.make()
+    made.start()
+    note_positions(world.ws.home, receipts("vnsight.devices", 0, 6))
+    world.behind = {"vnsight.devices": 7}
+    made._look()
+    assert made.status.lag_messages == {"vnsight.devices": 0}
+    world.partitions.add(Partition("vnsight.visits", 0))
+    made._look()
+    assert [j["state"] for j in world.flink.jobs] == ["CANCELED", "RUNNING"]
+    assert world.resumed == [None, None]  # no state knows it
+    assert any("vnsight.visits/0 was added" in message for _, message in world.said)
+    assert remembered(world)["partitions"] == ["vnsight.devices/0", "vnsight.visits/0"]
+    assert positions(world.ws.home) == {"vnsight.devices/0": 0, "vnsight.visits/0": 0}  # all is told again
+    made._look()
+    assert len(world.flink.jobs) == 2
+    assert made.status.lag_messages == {"vnsight.devices": 7, "vnsight.visits": 0}
+
+
+def test_a_partition_added_while_nothing_ran_is_read_after_the_next_start(world):
+    made = world.make()
+    made.start()
+    made.drain()
+    world.partitions.add(Partition("vnsight.devices", 1))
+    world.make().start()
+    assert world.resumed == [None, None]
+    world.flink.jobs[-1]["state"] = "FAILED"
+    world.make().start()
+    assert world.resumed == [None, None, "/checkpoints/job2/chk-9"]
+
+
+def test_a_job_of_an_older_version_reads_what_is_there_when_it_is_taken_over(world):
+    world.make().start()
+    file = world.ws.home / "stream" / "job.json"
+    old = {k: v for k, v in json.loads(file.read_text()).items() if k not in ("partitions", "source")}
+    file.write_text(json.dumps(old))
+    made = world.make()
+    made.start()
+    made._look()
+    world.partitions.add(Partition("vnsight.devices", 1))
+    made._look()
+    assert world.resumed == [None, None]
+
+
+def test_a_source_of_another_name_is_another_one(world):
+    world.make().start()
+    toml = world.ws.home / "vnsight.toml"
+    toml.write_text(toml.read_text().replace('name = "stream"', 'name = "stream-2"'))
+    world.ws = open_workspace(world.ws.home)
+    world.make().start()
+    assert [j["state"] for j in world.flink.jobs] == ["CANCELED", "RUNNING"]
+    assert (world.resumed, remembered(world)["source"]) == ([None, None], "stream-2")
