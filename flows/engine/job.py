@@ -23,6 +23,7 @@ class Remembered:
 
     partitions: `topic/number` of those its state reads; a partition that is added later is in no state.
     source: name of the Kafka source it was begun for. Both are empty in files of older versions: unknown.
+    made_anew: topic -> by what it was known that it is another one than the one its state reads.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Remembered:
     starts: int = 0
     partitions: list[str] = field(default_factory=list)
     source: str = ""
+    made_anew: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, ws: Workspace) -> Remembered:

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 Place = tuple[str, int, int]
 
 
-def hand_over(
-    ws: Workspace, cluster: Cluster, name: str, options: Stream, places: Sequence[Place], resume: str | Path | None
-) -> None:
+def hand_over(ws: Workspace, cluster: Cluster, name: str, options: Stream, places: Sequence[Place], resume: str | Path | None) -> None:
     """Submit the job under a name, to go on from a savepoint or checkpoint, or (None) at `places` with the facts that are staged."""
     from pipelines.transforms.kafka_source import KafkaOptions
     from pipelines.transforms.submit import submit

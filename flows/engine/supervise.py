@@ -16,6 +16,7 @@ from typing import Any
 
 from flows.cluster import Cluster
 from flows.committer import commit_updates
+from flows.engine.alarm import Alarm
 from flows.engine.flink import END_MS, Flink, FlinkAway, Job, SavepointFailed
 from flows.engine.job import Remembered, kafka_of
 from flows.engine.submission import hand_over
@@ -26,8 +27,6 @@ from flows.stream.status import Status
 from pipelines.kafka import Unreachable
 from pipelines.launch import silent
 from pipelines.updates import begin_positions, positions, waiting_updates
-from quality.alerts import notify_owner
-from schemas.contract import load_contract
 from schemas.errors import VNSightError
 from schemas.milestones import milestone
 from schemas.workspace import Stream, Workspace
@@ -60,7 +59,6 @@ class Supervisor:
     show: Show
     pause: float = field(default=1.0, init=False)
     away: float = field(default=0.0, init=False)  # since when Flink does not answer
-    told: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.topics = kafka_of(self.ws)
@@ -69,7 +67,7 @@ class Supervisor:
         if self.memory.cells and self.memory.cells != self.options.cells:
             self.options = replace(self.options, cells=self.memory.cells)  # the keys of a state cannot be cut anew
         self.status = Status(self.options.commit_s, 0, engine="flink")
-        self.moved = (0, time.monotonic())  # watermark, when it last moved
+        self.alarm = Alarm(self.ws, self.options)
 
     def run(self, stop: Event) -> Outcome | None:
         """Supervise until told to stop (then drain) or, if asked for, until all is read; return an outcome that was held, if one was."""
@@ -115,8 +113,9 @@ class Supervisor:
         milestone("engine:submitted")
         job = self._wait_for_job()
         self.memory = Remembered(
-            self.memory.name, job.id, "", self.options.cells, self.memory.starts + 1, partitions=known, source=self.topics.name
-        )
+            self.memory.name, job.id, "", self.options.cells, self.memory.starts + 1, known, self.topics.name,
+            self.memory.made_anew if resume else {},
+        )  # fmt: skip
         self.memory.write(self.ws)
         why = f" anew, for {anew}," if anew else ""
         self._say("running", f"job {job.id} goes on from {resume}" if resume else f"job {job.id} begins{why} with what is staged")
@@ -194,13 +193,13 @@ class Supervisor:
             self._say("waiting", str(error))
             self.away = self.away or time.monotonic()
             if time.monotonic() - self.away > self.options.away_s:
-                self._tell("away", f"{error}. The stream stands still; readers keep what they have")
+                self.alarm.tell("away", f"{error}. The stream stands still; readers keep what they have")
             return False
         self.away = 0.0
-        self.told.discard("away")
+        self.alarm.over("away")
         if weight.completed:  # a job that fails before its first checkpoint has not come back
             self.pause = 1.0
-            self.told.discard("gone")
+            self.alarm.over("gone")
         ended = watermark is not None and watermark >= END_MS
         trouble = "" if job.state == "RUNNING" else f"Flink is {job.state.lower()}"
         lag = {} if ended else self.status.lag_messages
@@ -211,14 +210,24 @@ class Supervisor:
                 self._begin_anew(job, seen)
                 return False
             lag = seen.lag(positions(self.ws.home)) if seen else lag
+            strange = self._strange(seen) if seen else ""
         except Unreachable as error:
-            trouble = str(error)
+            trouble, strange = str(error), ""
         self.status.lag_messages, self.status.checkpoint_bytes = lag, weight.state_bytes
         self.status.watermark_ms, self.status.job_state = watermark or 0, job.state
         self.status.checkpoint_age_s = max(0.0, time.time() - weight.last_ms / 1000) if weight.last_ms else 0.0
-        self._say("waiting" if trouble else "running", trouble)
-        self._alarm(watermark, sum(lag.values()))
+        self._say("waiting" if trouble else "running", "; ".join(filter(None, (trouble, strange))))
+        self.alarm.watch(watermark, sum(lag.values()))
         return ended or (not trouble and self._idle_s is not None and not sum(lag.values()) and self._settled())
+
+    def _strange(self, seen: TopicsSeen) -> str:
+        """What is wrong with the topics themselves. One that was made anew stays so, though it may outgrow what was read of the old one."""
+        read = positions(self.ws.home)
+        found = seen.made_anew({name: at for name, at in read.items() if name in self.memory.partitions})
+        if found.keys() - self.memory.made_anew.keys():
+            self.memory = replace(self.memory, made_anew=found | self.memory.made_anew)
+            self.memory.write(self.ws)
+        return self.alarm.topics(self.topics.name, seen.gone(self.memory.partitions), self.memory.made_anew)
 
     def _adopt(self, seen: TopicsSeen | None) -> None:
         """A job of a version that did not remember what it reads is taken to read all that is there."""
@@ -237,31 +246,12 @@ class Supervisor:
     def _revive(self, job: Job | None) -> bool:
         why = self.flink.why(job) if job else "Flink does not know it"
         state = job.state.lower() if job else "gone"
-        self._tell("gone", f"the streaming job is {state} ({why}); it is started again from its last checkpoint")
+        self.alarm.tell("gone", f"the streaming job is {state} ({why}); it is started again from its last checkpoint")
         self._say("waiting", f"the job is gone ({why}); next start in {self.pause:.0f} s")
         time.sleep(self.pause)
         self.pause = min(60.0, 2 * self.pause)
         self.submit()
         return False
-
-    def _alarm(self, watermark: int | None, lag: int) -> None:
-        now = time.monotonic()
-        if (watermark or 0) > self.moved[0] or not lag:
-            self.moved = (watermark or 0, now)
-            self.told.discard("stalled")
-        elif now - self.moved[1] > self.options.stall_s:
-            self._tell("stalled", f"the watermark has stood still for {now - self.moved[1]:.0f} s while {lag:,} messages wait")
-        if lag > self.options.most_lag:
-            self._tell("lag", f"{lag:,} messages wait at the broker, more than {self.options.most_lag:,}")
-        else:
-            self.told.discard("lag")
-
-    def _tell(self, what: str, text: str) -> None:
-        """Tell the owner of the ledger once, until it is over."""
-        if what not in self.told:
-            self.told.add(what)
-            owner = load_contract("mart.ledger")
-            notify_owner(self.ws, owner.owner, owner.channel, f"[warning] VNSight stream of {self.ws.home.name}: {what}", text)
 
     def _topics(self) -> TopicsSeen:
         return see_topics(self.topics)

@@ -11,8 +11,8 @@ import httpx
 import polars as pl
 import pytest
 
+from flows.engine import alarm, supervise
 from flows.engine import flink as rest
-from flows.engine import supervise
 from flows.engine.flink import END_MS
 from flows.engine.supervise import Options, Supervisor
 from flows.engine.topics import TopicsSeen
@@ -22,6 +22,8 @@ from pipelines.kafka import Ends, Partition, Unreachable
 from pipelines.updates import note_positions, positions
 from schemas.errors import VNSightError
 from schemas.workspace import open_workspace
+
+WANTED = frozenset({"vnsight.devices", "vnsight.visits"})
 
 
 class Clock:
@@ -95,7 +97,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ws, clock, fake = open_workspace(home), Clock(), FakeFlink()
     here = SimpleNamespace(ws=ws, clock=clock, flink=fake, told=[], resumed=[], behind={}, said=[])
     here.partitions = {Partition("vnsight.devices", 0)}
-    here.topics = lambda: seen(here.partitions, {p: Ends(0, here.behind.get(p.topic, 0)) for p in here.partitions})
+    here.topics = lambda: TopicsSeen(WANTED, frozenset(here.partitions), {p: Ends(0, here.behind.get(p.topic, 0)) for p in here.partitions})
     cluster = SimpleNamespace(rest="http://127.0.0.1:2", folder=tmp_path / "flink")
     cluster.latest_checkpoint = lambda job: f"/checkpoints/{job}/chk-9"
     cluster.beam_arguments = lambda checkpoint_ms, resume: here.resumed.append(resume) or []
@@ -108,15 +110,12 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     here.make = make
     monkeypatch.setattr(supervise, "time", clock)
     monkeypatch.setattr(rest, "time", clock)
+    monkeypatch.setattr(alarm, "time", clock)
     monkeypatch.setattr(supervise, "commit_updates", lambda ws, progress: None)
-    monkeypatch.setattr(supervise, "notify_owner", lambda _ws, _to, _by, title, body: here.told.append((title.split(": ")[1], body)))
+    monkeypatch.setattr(alarm, "notify_owner", lambda _ws, _to, _by, title, body: here.told.append((title.split(": ")[1], body)))
     monkeypatch.setattr(supervise, "see_topics", lambda topics: here.topics())
     monkeypatch.setattr("pipelines.transforms.submit.submit", fake.submit)
     return here
-
-
-def seen(there: set[Partition], ends: dict[Partition, Ends]) -> TopicsSeen:
-    return TopicsSeen(frozenset(p.topic for p in there), frozenset(there), ends)
 
 
 def receipts(topic: str, partition: int, last: int) -> pl.DataFrame:
@@ -137,6 +136,7 @@ def test_a_first_start_submits_and_remembers(world):
     assert world.resumed == [None]
     assert remembered(world) | {"name": ""} == {
         "name": "", "job": "job1", "savepoint": "", "cells": 4, "starts": 1, "partitions": ["vnsight.devices/0"], "source": "stream",
+        "made_anew": {},
     }  # fmt: skip
 
 
@@ -391,3 +391,51 @@ def test_a_source_of_another_name_is_another_one(world):
     world.make().start()
     assert [j["state"] for j in world.flink.jobs] == ["CANCELED", "RUNNING"]
     assert (world.resumed, remembered(world)["source"]) == ([None, None], "stream-2")
+
+
+def test_a_topic_that_was_made_anew_is_told_once_and_its_messages_wait(world):
+    made = world.make()
+    made.start()
+    note_positions(world.ws.home, receipts("vnsight.devices", 0, 6))
+    world.behind = {"vnsight.devices": 2}
+    for _ in range(3):
+        made._look()
+    assert of(world.told) == ["topic vnsight.devices was made anew"]
+    assert "partition 0 ends at offset 2, and 7 were read" in world.told[0][1]
+    assert "Give source stream a new name in vnsight.toml" in made.status.message
+    assert made.status.lag_messages == {"vnsight.devices": 2}
+    world.behind = {"vnsight.devices": 9}  # it outgrows what was read of the old one
+    made._look()
+    assert "made anew" in made.status.message
+    again = world.make()  # and whoever supervises next knows
+    again._look()
+    assert "made anew" in again.status.message
+
+
+def test_a_new_name_reads_a_topic_made_anew_from_its_beginning(world):
+    made = world.make()
+    made.start()
+    note_positions(world.ws.home, receipts("vnsight.devices", 0, 6))
+    world.behind = {"vnsight.devices": 2}
+    made._look()
+    made.drain()
+    toml = world.ws.home / "vnsight.toml"
+    toml.write_text(toml.read_text().replace('name = "stream"', 'name = "stream-2"'))
+    world.ws = open_workspace(world.ws.home)
+    made = world.make()
+    made.start()
+    made._look()
+    assert world.resumed == [None, None]
+    assert (made.status.message, made.status.lag_messages) == ("", {"vnsight.devices": 2})
+
+
+def test_a_topic_that_is_gone_is_told_at_the_second_look_and_again_when_it_goes_again(world):
+    world.partitions.add(Partition("vnsight.visits", 0))
+    made = world.make()
+    made.start()
+    for there in (False, True, False, False, False, True, False, False):
+        (world.partitions.add if there else world.partitions.discard)(Partition("vnsight.visits", 0))
+        made._look()
+        assert ("topic vnsight.visits is gone" in made.status.message) is not there
+    assert of(world.told) == ["topic vnsight.visits is gone"] * 2
+    assert len(world.flink.jobs) == 1
