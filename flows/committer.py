@@ -17,7 +17,7 @@ from flows.steps import Candidate, Outcome, Progress, audit_candidate, publish_o
 from pipelines.load import StagedLoad
 from pipelines.secret import read_secret
 from pipelines.spill import write_part
-from pipelines.updates import drop_updates, merge_updates, note_positions, waiting_updates
+from pipelines.updates import count_read, drop_updates, merge_updates, note_positions, waiting_updates
 from schemas.load import LoadFiles
 from schemas.milestones import milestone
 from schemas.workspace import Workspace
@@ -49,11 +49,14 @@ def commit_updates(ws: Workspace, progress: Progress) -> Outcome | None:
     candidate = Candidate(base, staged, shop.candidate(ws, staged.files, base))
     outcome = publish_or_hold(ws, candidate, audit_candidate(ws, candidate))
     milestone("stream:committed")
-    if outcome.state != "held":
-        if "receipts" in merged.tables:
-            note_positions(ws.home, merged.tables["receipts"])
-        drop_updates(merged.taken)
-    return outcome
+    if outcome.state == "held":
+        return outcome
+    rows: dict[str, int] = {}
+    if "receipts" in merged.tables:
+        rows = count_read(ws.home, merged.tables["receipts"])
+        note_positions(ws.home, merged.tables["receipts"])
+    drop_updates(merged.taken)
+    return replace(outcome, rows=rows)
 
 
 def _part(ws: Workspace, frame: pl.DataFrame, name: str, load: int) -> str:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -44,7 +44,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: `published`, `flagged` (published with warnings), `held`, or `idle` (nothing was waiting)."""
+    """How a run ended: `published`, `flagged` (published with warnings), `held`, or `idle` (nothing was waiting).
+
+    rows: bin -> rows, of a commit of a streaming job, which has no ledger: `read` and `quarantined`, each message once.
+    """
 
     state: str
     load: int
@@ -52,6 +55,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     failed: tuple[CheckResult, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
+    rows: Mapping[str, int] = field(default_factory=dict)
 
 
 def pull_sources(ws: Workspace, progress: Progress) -> list[Landed]:

@@ -76,6 +76,14 @@ def positions(home: Path) -> dict[str, int]:
     return dict(json.loads(path.read_bytes())) if path.exists() else {}
 
 
+def count_read(home: Path, receipts: pl.DataFrame) -> dict[str, int]:
+    """Rows `read` and `quarantined` of messages beyond the positions: a replay writes receipts again, and cut differently."""
+    known = positions(home)
+    behind = pl.concat_str("topic", pl.lit("/"), "partition").replace_strict(known, default=0, return_dtype=pl.Int64)
+    fresh = receipts.filter(pl.col("offset") >= behind).unique(["topic", "partition", "offset"])
+    return {"read": int(fresh["records"].sum()), "quarantined": int(fresh["quarantined"].sum())}
+
+
 def note_positions(home: Path, receipts: pl.DataFrame) -> None:
     """Move the positions on by committed receipts."""
     ends = receipts.group_by(pl.concat_str("topic", pl.lit("/"), "partition").alias("place")).agg(pl.col("offset").max() + 1)

@@ -107,17 +107,22 @@ def _say_stopping() -> None:
 
 
 class _Lines:
-    """A line for every epoch that brought rows, and for everything that is new to say."""
+    """A line for every epoch that brought rows or a load, and for everything that is new to say, a state that is left behind included."""
 
     def __init__(self) -> None:
-        self.rows, self.said = 0, ""
+        self.rows, self.said = 0, ("running", "")
+        self.load: int | None = None
 
     def __call__(self, status: Status, ended: bool) -> None:
         from flows.stream.status import one_line
 
-        if (ended and status.rows_total["read"] != self.rows) or (status.message and status.message != self.said):
+        rows, said = status.rows_total["read"], (status.state, status.message)
+        loaded = self.load not in (None, status.load)
+        if (ended and (rows != self.rows or loaded)) or said != self.said:
             ERR.print(f"{status.state}: {one_line(vars(status))}", soft_wrap=True)
-        self.rows, self.said = status.rows_total["read"], status.message
+        if ended or self.load is None:
+            self.rows, self.load = rows, status.load
+        self.said = said
 
 
 class _Panel:

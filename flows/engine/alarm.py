@@ -60,7 +60,7 @@ class Alarm:
         for topic, why in gone.items():
             if topic not in made_anew:
                 notes.append(
-                    f"topic {topic} {why}; what was read stays. Is it made again, give source {source} a new name in vnsight.toml"
+                    f"topic {topic} {why}; what was read stays. If it is made again, give source {source} a new name in vnsight.toml"
                 )
                 if topic in self.gone:
                     self.tell(f"topic {topic} is gone", notes[-1])

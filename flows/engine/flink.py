@@ -20,6 +20,10 @@ class FlinkAway(VNSightError):
     """Flink does not answer now; later it may."""
 
 
+class NotReady(FlinkAway):
+    """Flink answers, but not this: it does not know a job's parts yet, or is on its way up."""
+
+
 class SavepointFailed(VNSightError):
     """The savepoint was not made and the job goes on; later it may be."""
 
@@ -93,6 +97,11 @@ class Flink:
                 found[name] = found.get(name, 0) + int(float(metric["value"]))
         return found
 
+    def late(self, job: Job) -> int:
+        """Messages that came more than a day behind the time of their partition, since the job was begun or brought back."""
+        counted = self.counters(job)
+        return counted.get("behind_7d", 0) + counted.get("behind_older", 0)
+
     def restarts(self, job: Job) -> int:
         """How often Flink itself has begun a job again."""
         found = self._get(f"/jobs/{job.id}/metrics?get=numRestarts")
@@ -128,6 +137,9 @@ class Flink:
             answer = self._client.request(method, path, json=body)
             answer.raise_for_status()
             return answer.json() if answer.content else {}
+        except httpx.HTTPStatusError as error:
+            said = f"Flink at {self.address} answers {error.response.status_code} to {method} {path.partition('?')[0]}"
+            raise NotReady(f"{said}; if that stays so: vnsight cluster status") from error
         except (httpx.HTTPError, ValueError) as error:
             why = type(error).__name__
             raise FlinkAway(f"Flink at {self.address} does not answer ({why}); is it up? vnsight cluster status") from error

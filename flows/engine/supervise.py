@@ -9,6 +9,7 @@ first two are faster. Which partitions a job reads is part of its state: when on
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from threading import Event
@@ -17,7 +18,7 @@ from typing import Any
 from flows.cluster import Cluster
 from flows.committer import commit_updates
 from flows.engine.alarm import Alarm
-from flows.engine.flink import END_MS, Flink, FlinkAway, Job, SavepointFailed
+from flows.engine.flink import END_MS, Flink, FlinkAway, Job, NotReady, SavepointFailed
 from flows.engine.job import Remembered, kafka_of
 from flows.engine.submission import hand_over
 from flows.engine.topics import TopicsSeen, must_have_some, see_topics
@@ -30,7 +31,9 @@ from pipelines.updates import begin_positions, positions, waiting_updates
 from schemas.errors import VNSightError
 from schemas.milestones import milestone
 from schemas.workspace import Stream, Workspace
+from warehouse.delta import last_complete
 
+STARTING_S = 60.0  # for so long Flink may not know all parts of a job that was just submitted
 Show = Callable[[Status, bool], None]
 
 
@@ -59,6 +62,7 @@ class Supervisor:
     show: Show
     pause: float = field(default=1.0, init=False)
     away: float = field(default=0.0, init=False)  # since when Flink does not answer
+    begun: float = field(default=-STARTING_S, init=False)  # when the job was submitted from here
 
     def __post_init__(self) -> None:
         self.topics = kafka_of(self.ws)
@@ -67,6 +71,7 @@ class Supervisor:
         if self.memory.cells and self.memory.cells != self.options.cells:
             self.options = replace(self.options, cells=self.memory.cells)  # the keys of a state cannot be cut anew
         self.status = Status(self.options.commit_s, 0, engine="flink")
+        self.status.load = last_complete(self.ws).load
         self.alarm = Alarm(self.ws, self.options)
 
     def run(self, stop: Event) -> Outcome | None:
@@ -111,7 +116,7 @@ class Supervisor:
             begin_positions(self.ws.home, {f"{topic}/{number}": low for topic, number, low in seen.places})
         hand_over(self.ws, self.cluster, self.memory.name, self.options, seen.places, resume)
         milestone("engine:submitted")
-        job = self._wait_for_job()
+        job, self.begun = self._wait_for_job(), time.monotonic()
         self.memory = Remembered(
             self.memory.name, job.id, "", self.options.cells, self.memory.starts + 1, known, self.topics.name,
             self.memory.made_anew if resume else {},
@@ -162,21 +167,22 @@ class Supervisor:
 
     def _commit(self) -> Outcome | None:
         """Commit all that waits; return the outcome if it was held. Another run at work is waited for, not broken."""
+        rows: Counter[str] = Counter()
+        began = time.monotonic()
         while True:
-            began = time.monotonic()
             try:
                 with only_run(self.ws):
                     outcome = commit_updates(self.ws, silent)
             except Busy as busy:
                 self._say("waiting", str(busy))
-                return None
-            if outcome is None:
-                return None
-            self.status.epoch += 1
-            self.status.load = outcome.load
-            self.status.epoch_seconds = {"all": round(time.monotonic() - began, 3)}
-            if outcome.state == "held":
+                outcome = None
+            if outcome is None or outcome.state == "held":
+                if rows["read"]:
+                    self.status.add_rows(rows)
                 return outcome
+            rows.update(outcome.rows)
+            self.status.epoch, self.status.load = self.status.epoch + 1, outcome.load
+            self.status.epoch_seconds = {"all": round(time.monotonic() - began, 3)}
 
     def _look(self) -> bool:
         """See how the job is, bring it back if it is gone, tell the owner what should not wait; say whether all is read."""
@@ -186,11 +192,13 @@ class Supervisor:
                 return self._revive(job)
             watermark = self.flink.watermark_ms(job)
             weight = self.flink.checkpoints(job)
+            self.status.late = self.flink.late(job)
         except Unreachable as error:  # met while the job is brought back; tried again at the next look
             self._say("waiting", str(error))
             return False
         except FlinkAway as error:
-            self._say("waiting", str(error))
+            starting = isinstance(error, NotReady) and time.monotonic() - self.begun < STARTING_S
+            self._say("waiting", "the job is starting" if starting else str(error))
             self.away = self.away or time.monotonic()
             if time.monotonic() - self.away > self.options.away_s:
                 self.alarm.tell("away", f"{error}. The stream stands still; readers keep what they have")
@@ -201,7 +209,7 @@ class Supervisor:
             self.pause = 1.0
             self.alarm.over("gone")
         ended = watermark is not None and watermark >= END_MS
-        trouble = "" if job.state == "RUNNING" else f"Flink is {job.state.lower()}"
+        trouble = "" if job.state == "RUNNING" else f"Flink is {job.state.lower()}"  # restarting, initializing
         lag = {} if ended else self.status.lag_messages
         try:
             seen = None if ended else self._topics()

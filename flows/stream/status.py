@@ -11,9 +11,11 @@ Keys of the file, which is replaced whole by one rename at every change:
     interval_s      seconds from the start of an epoch to the start of the next
     epoch           number of the last epoch that began, from 1
     load            last load that was published
-    rows            bin -> rows of the last epoch that brought any; `read` is their sum
+    rows            bin -> rows of the last epoch that brought any; `read` is their sum. On Flink a commit knows `read` and `quarantined`;
+                    what became of the others the books of the stream say (docs/streaming.md)
     rows_total      the same, since the stream started
-    late            messages since the stream started that were stamped more than a day before the newest of their topic
+    late            messages since the stream started that were stamped more than a day before the newest of their topic; on Flink,
+                    since its job was begun or brought back, more than a day before the time of their partition
     lag_messages    topic -> messages that still wait at the broker
     lag_seconds     age by its timestamp of the newest message read from the topic that is furthest behind; 0 when nothing waits
     epoch_seconds   step (pull, stage, audit, publish, all) -> seconds of the last epoch that brought any row
@@ -73,8 +75,8 @@ class Status:
     checkpoint_age_s: float = 0.0
 
     def add_rows(self, bins: Mapping[str, int]) -> None:
-        """Count the rows of an epoch."""
-        self.rows = dict.fromkeys(BINS, 0) | dict(bins) | {"read": sum(bins.values())}
+        """Count the rows of an epoch; `read` is the sum of the bins unless it is given."""
+        self.rows = dict.fromkeys(BINS, 0) | {"read": sum(bins.values())} | dict(bins)
         self.rows_total = dict(Counter(self.rows_total) + Counter(self.rows)) | {b: self.rows_total[b] + self.rows[b] for b in BINS}
 
     def save(self, ws: Workspace) -> None:

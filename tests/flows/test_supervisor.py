@@ -3,7 +3,6 @@
 
 import json
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,13 +10,15 @@ import httpx
 import polars as pl
 import pytest
 
+from flows.commands.stream import _Lines
 from flows.engine import alarm, supervise
 from flows.engine import flink as rest
 from flows.engine.flink import END_MS
 from flows.engine.supervise import Options, Supervisor
 from flows.engine.topics import TopicsSeen
 from flows.lock import only_run
-from flows.stream.status import read_status
+from flows.steps import Outcome
+from flows.stream.status import Status, read_status
 from pipelines.kafka import Ends, Partition, Unreachable
 from pipelines.updates import note_positions, positions
 from schemas.errors import VNSightError
@@ -49,6 +50,7 @@ class FakeFlink:
 
     def __init__(self) -> None:
         self.jobs: list[dict] = []
+        self.initialising = False
         self.away, self.spoilt, self.watermark, self.completed = False, 0, 1000, 5
         self.asked: list[str] = []
         self.submitted = 0
@@ -65,6 +67,8 @@ class FakeFlink:
         self.asked.append(f"{request.method} {path}")
         if path == "/jobs/overview":
             return httpx.Response(200, json={"jobs": self.jobs})
+        if self.initialising:
+            return httpx.Response(404, json={"errors": ["Job could not be found"]})
         return httpx.Response(200, json=self._of_job(request.method, path))
 
     def _of_job(self, method: str, path: str) -> object:
@@ -327,7 +331,9 @@ def test_a_commit_that_is_held_ends_the_supervision_and_not_the_job(world, monke
 
 
 def test_commits_are_counted_and_another_run_is_waited_for(world, monkeypatch):
-    outcomes: list[Callable | None] = [SimpleNamespace(load=2, state="published"), SimpleNamespace(load=3, state="flagged"), None]
+    outcomes: list[Outcome | None] = [
+        Outcome("published", 2, rows={"read": 5, "quarantined": 1}), Outcome("flagged", 3, rows={"read": 2}), None, None,
+    ]  # fmt: skip
     monkeypatch.setattr(supervise, "commit_updates", lambda ws, progress: outcomes.pop(0))
     made = world.make()
     with only_run(world.ws):
@@ -337,6 +343,9 @@ def test_commits_are_counted_and_another_run_is_waited_for(world, monkeypatch):
     assert made._commit() is None
     assert (made.status.epoch, made.status.load) == (2, 3)
     assert made.status.epoch_seconds == {"all": 0.0}
+    assert (made.status.rows["read"], made.status.rows["quarantined"]) == (7, 1)
+    made._commit()  # nothing waits: the last that brought something is shown
+    assert (made.status.rows["read"], made.status.rows_total["read"]) == (7, 7)
 
 
 def test_a_partition_that_is_added_begins_the_job_anew_with_what_is_staged(world):
@@ -439,3 +448,42 @@ def test_a_topic_that_is_gone_is_told_at_the_second_look_and_again_when_it_goes_
         assert ("topic vnsight.visits is gone" in made.status.message) is not there
     assert of(world.told) == ["topic vnsight.visits is gone"] * 2
     assert len(world.flink.jobs) == 1
+
+
+def test_a_job_that_was_just_submitted_is_starting_and_not_away(world):
+    made = world.make()
+    made.start()
+    world.flink.initialising = True
+    made._look()
+    assert (made.status.state, made.status.message) == ("waiting", "the job is starting")
+    world.flink.initialising = False
+    made._look()
+    assert (made.status.state, made.status.message) == ("running", "")
+    world.flink.initialising = True
+    world.clock.now += 90
+    made._look()
+    assert "answers 404 to GET /jobs/job1" in made.status.message
+
+
+def test_the_load_of_a_status_begins_at_the_last_complete_one(world, monkeypatch):
+    monkeypatch.setattr(supervise, "last_complete", lambda ws: SimpleNamespace(load=15))
+    assert world.make().status.load == 15
+
+
+def test_the_terminal_tells_of_loads_rows_and_of_recovery(capsys):
+    status, show = Status(1.0, 0, engine="flink", load=15), _Lines()
+    show(status, True)
+    status.state, status.message = "waiting", "the broker is away"
+    show(status, False)
+    show(status, True)
+    status.state, status.message = "running", ""
+    show(status, False)
+    status.load = 16
+    show(status, False)
+    show(status, True)
+    status.add_rows({"read": 3, "quarantined": 1})
+    show(status, True)
+    show(status, True)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["waiting", "running", "running", "running"]
+    assert "load 15" in lines[1] and "load 16" in lines[2] and "3 rows (1 quarantined)" in lines[3]
