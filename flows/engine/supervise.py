@@ -224,9 +224,14 @@ class Supervisor:
         self.status.lag_messages, self.status.checkpoint_bytes = lag, weight.state_bytes
         self.status.watermark_ms, self.status.job_state = watermark or 0, job.state
         self.status.checkpoint_age_s = max(0.0, time.time() - weight.last_ms / 1000) if weight.last_ms else 0.0
-        self._say("waiting" if trouble else "running", "; ".join(filter(None, (trouble, strange))))
+        read = self._idle_s is not None and not trouble and not ended and not sum(lag.values())
+        quiet = read and self._settled()
+        wait = (
+            f"all is read; waiting up to {self._idle_s:g} s for silent partitions" if self.options.until_idle and read and not quiet else ""
+        )
+        self._say("waiting" if trouble else "running", "; ".join(filter(None, (trouble, strange, wait))))
         self.alarm.watch(watermark, sum(lag.values()))
-        return ended or (not trouble and self._idle_s is not None and not sum(lag.values()) and self._settled())
+        return ended or quiet
 
     def _strange(self, seen: TopicsSeen) -> str:
         """What is wrong with the topics themselves. One that was made anew stays so, though it may outgrow what was read of the old one."""

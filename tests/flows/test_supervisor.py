@@ -487,3 +487,16 @@ def test_the_terminal_tells_of_loads_rows_and_of_recovery(capsys):
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["waiting", "running", "running", "running"]
     assert "load 15" in lines[1] and "load 16" in lines[2] and "3 rows (1 quarantined)" in lines[3]
+
+
+def test_until_idle_it_says_what_it_waits_for(world):
+    made = world.make(until_idle=True, idle_s=60)
+    made.start()
+    assert made._look() is False
+    assert (made.status.state, made.status.message) == ("running", "all is read; waiting up to 60 s for silent partitions")
+    world.behind = {"vnsight.devices": 2}
+    assert made._look() is False
+    assert made.status.message == ""
+    world.behind, world.flink.watermark = {}, int(world.clock.time() * 1000)
+    assert made._look() is True
+    assert made.status.message == ""
