@@ -89,7 +89,8 @@ def _epochs(ws: Workspace, show: Show, epoch_s: float, until_idle: bool) -> Runn
 
 def _supervisor(ws: Workspace, folder: Path, show: Show, **options: Any) -> Running:
     from flows.cluster import Cluster
-    from flows.engine.supervise import Options, Supervisor
+    from flows.engine.job import Options
+    from flows.engine.supervise import Supervisor
 
     if not folder.is_dir():
         raise UsageError(f"{folder.absolute()} is no folder of a cluster; start one there: vnsight cluster up --folder {folder.absolute()}")

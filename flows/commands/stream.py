@@ -84,7 +84,8 @@ def _on_flink(
     """Supervise the job of a workspace from this terminal."""
     from flows.cluster import Cluster
     from flows.commands.runs import report
-    from flows.engine.supervise import Options, Supervisor
+    from flows.engine.job import Options
+    from flows.engine.supervise import Supervisor
     from flows.lock import only_stream
 
     here = Cluster(folder)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of a streaming job before and between its lives: its name, its savepoint, what it reads and what it begins with."""
+"""What is known of a streaming job before and between its lives: its options, its name, its savepoint, what it reads and begins with."""
 
 from __future__ import annotations
 
@@ -7,14 +7,30 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from flows.sources import connectors
 from flows.sources.kafka import Topics
 from flows.steps import live_tables
 from schemas.contract import SOURCES
 from schemas.errors import UsageError
-from schemas.workspace import Workspace
+from schemas.workspace import Stream, Workspace
 from warehouse.delta import last_complete
+
+
+@dataclass(frozen=True)
+class Options(Stream):
+    """What the workspace declares, and `commit_s`: seconds between commits. `drain_s`: how long a savepoint is tried. `until_idle`: end
+    when every partition has ended or nothing waits."""
+
+    commit_s: float = 15.0
+    drain_s: float = 180.0
+    until_idle: bool = False
+
+    @classmethod
+    def declared(cls, ws: Workspace, **chosen: Any) -> Options:
+        """What the workspace declares, but for what was chosen for this time (None: nothing was)."""
+        return cls(**vars(ws.stream) | {name: value for name, value in chosen.items() if value is not None})
 
 
 @dataclass

@@ -19,9 +19,9 @@ from flows.cluster import Cluster
 from flows.committer import commit_updates
 from flows.engine.alarm import Alarm
 from flows.engine.flink import END_MS, Flink, FlinkAway, Job, NotReady, SavepointFailed
-from flows.engine.job import Remembered, kafka_of
+from flows.engine.job import Options, Remembered, kafka_of
 from flows.engine.submission import hand_over
-from flows.engine.topics import TopicsSeen, must_have_some, see_topics
+from flows.engine.topics import NoTopicYet, TopicsSeen, must_have_some, see_topics
 from flows.lock import Busy, only_run
 from flows.steps import Outcome
 from flows.stream.status import Status
@@ -30,26 +30,12 @@ from pipelines.launch import silent
 from pipelines.updates import begin_positions, positions, waiting_updates
 from schemas.errors import VNSightError
 from schemas.milestones import milestone
-from schemas.workspace import Stream, Workspace
+from schemas.workspace import Workspace
 from warehouse.delta import last_complete
 
+LONGEST_PAUSE_S = 60.0
 STARTING_S = 60.0  # for so long Flink may not know all parts of a job that was just submitted
 Show = Callable[[Status, bool], None]
-
-
-@dataclass(frozen=True)
-class Options(Stream):
-    """What the workspace declares, and `commit_s`: seconds between commits. `drain_s`: how long a savepoint is tried. `until_idle`: end
-    when every partition has ended or nothing waits."""
-
-    commit_s: float = 15.0
-    drain_s: float = 180.0
-    until_idle: bool = False
-
-    @classmethod
-    def declared(cls, ws: Workspace, **chosen: Any) -> Options:
-        """What the workspace declares, but for what was chosen for this time (None: nothing was)."""
-        return cls(**vars(ws.stream) | {name: value for name, value in chosen.items() if value is not None})
 
 
 @dataclass
@@ -60,7 +46,8 @@ class Supervisor:
     cluster: Cluster
     options: Options
     show: Show
-    pause: float = field(default=1.0, init=False)
+    stop: Event = field(default_factory=Event, init=False)
+    pause: float = field(default=1.0, init=False)  # before the next start of a job that is gone
     away: float = field(default=0.0, init=False)  # since when Flink does not answer
     begun: float = field(default=-STARTING_S, init=False)  # when the job was submitted from here
 
@@ -76,8 +63,10 @@ class Supervisor:
 
     def run(self, stop: Event) -> Outcome | None:
         """Supervise until told to stop (then drain) or, if asked for, until all is read; return an outcome that was held, if one was."""
-        self.start()
+        self.stop = stop
         try:
+            if not self._started():
+                return None
             while True:
                 began = time.monotonic()
                 held = self._commit()
@@ -90,10 +79,28 @@ class Supervisor:
                     self.flink.cancel(self._job(must=True))
                     self._say("stopped", "all is read")
                     return None
-                if stop.wait(max(0.2, self.options.commit_s - (time.monotonic() - began))):
+                if self.stop.wait(max(0.2, self.options.commit_s - (time.monotonic() - began))):
                     return self.drain()
         finally:
             self.status.save(self.ws)
+
+    def _started(self) -> bool:
+        """Start, and wait for a broker, a topic or a Flink that is not there; False when told to stop meanwhile."""
+        pause = 1.0
+        while True:
+            try:
+                self.start()
+                return True
+            except (Unreachable, FlinkAway) as error:
+                why = str(error)
+                if self.options.until_idle and isinstance(error, NoTopicYet):
+                    self._say("stopped", why)
+                    return False
+            self._say("waiting", f"{why}; tried again in {pause:g} s")
+            if self.stop.wait(pause):
+                self._say("stopped", why)
+                return False
+            pause = min(LONGEST_PAUSE_S, 2 * pause)
 
     def start(self) -> None:
         """Take the job over if it runs and reads what it should, else submit it."""
@@ -101,11 +108,11 @@ class Supervisor:
         if job is None or not job.at_work:
             self.submit()
         elif self.memory.source not in ("", self.topics.name):
-            self._begin_anew(job, self._topics())
+            self._begin_anew(job, see_topics(self.topics))
 
     def submit(self) -> None:
         """Hand the job to the cluster, to go on from the savepoint, the checkpoint or the facts it finds."""
-        seen = must_have_some(self._topics(), self.topics)
+        seen = must_have_some(see_topics(self.topics), self.topics)
         anew = self._why_anew(seen)
         latest = self.memory.savepoint or (self.cluster.latest_checkpoint(self.memory.job) if self.memory.job else None)
         resume = None if anew else latest
@@ -187,51 +194,56 @@ class Supervisor:
     def _look(self) -> bool:
         """See how the job is, bring it back if it is gone, tell the owner what should not wait; say whether all is read."""
         try:
-            job = self._job()
-            if job is None or not job.at_work:
-                return self._revive(job)
-            watermark = self.flink.watermark_ms(job)
-            weight = self.flink.checkpoints(job)
-            self.status.late = self.flink.late(job)
+            return self._look_at(self._job())
         except Unreachable as error:  # met while the job is brought back; tried again at the next look
             self._say("waiting", str(error))
-            return False
         except FlinkAway as error:
             starting = isinstance(error, NotReady) and time.monotonic() - self.begun < STARTING_S
             self._say("waiting", "the job is starting" if starting else str(error))
             self.away = self.away or time.monotonic()
             if time.monotonic() - self.away > self.options.away_s:
                 self.alarm.tell("away", f"{error}. The stream stands still; readers keep what they have")
-            return False
+        return False
+
+    def _look_at(self, job: Job | None) -> bool:
+        if job is None or not job.at_work:
+            return self._revive(job)
+        status, watermark = self.status, self.flink.watermark_ms(job)
+        weight, status.late = self.flink.checkpoints(job), self.flink.late(job)
         self.away = 0.0
         self.alarm.over("away")
         if weight.completed:  # a job that fails before its first checkpoint has not come back
             self.pause = 1.0
             self.alarm.over("gone")
+        status.watermark_ms, status.job_state, status.checkpoint_bytes = watermark or 0, job.state, weight.state_bytes
+        status.checkpoint_age_s = max(0.0, time.time() - weight.last_ms / 1000) if weight.last_ms else 0.0
         ended = watermark is not None and watermark >= END_MS
         trouble = "" if job.state == "RUNNING" else f"Flink is {job.state.lower()}"  # restarting, initializing
-        lag = {} if ended else self.status.lag_messages
+        strange = ""
         try:
-            seen = None if ended else self._topics()
+            seen = None if ended else see_topics(self.topics)
+        except Unreachable as error:
+            seen, trouble = None, str(error)
+        if seen:
             self._adopt(seen)
-            if seen and self._why_anew(seen):
+            if self._why_anew(seen):
                 self._begin_anew(job, seen)
                 return False
-            lag = seen.lag(positions(self.ws.home)) if seen else lag
-            strange = self._strange(seen) if seen else ""
-        except Unreachable as error:
-            trouble, strange = str(error), ""
-        self.status.lag_messages, self.status.checkpoint_bytes = lag, weight.state_bytes
-        self.status.watermark_ms, self.status.job_state = watermark or 0, job.state
-        self.status.checkpoint_age_s = max(0.0, time.time() - weight.last_ms / 1000) if weight.last_ms else 0.0
-        read = self._idle_s is not None and not trouble and not ended and not sum(lag.values())
-        quiet = read and self._settled()
-        wait = (
-            f"all is read; waiting up to {self._idle_s:g} s for silent partitions" if self.options.until_idle and read and not quiet else ""
-        )
-        self._say("waiting" if trouble else "running", "; ".join(filter(None, (trouble, strange, wait))))
-        self.alarm.watch(watermark, sum(lag.values()))
-        return ended or quiet
+            status.lag_messages, strange = seen.lag(positions(self.ws.home)), self._strange(seen)
+        status.lag_messages = {} if ended else status.lag_messages
+        lag = sum(status.lag_messages.values())
+        idle = ended or (not trouble and not lag and self._settled())
+        quiet = self._waits_for_silence if not (trouble or lag or idle) else ""
+        self._say("waiting" if trouble else "running", "; ".join(filter(None, (trouble, strange, quiet))))
+        self.alarm.watch(watermark, lag)
+        return idle
+
+    @property
+    def _waits_for_silence(self) -> str:
+        """What is to be said when all is read and the stream does not end yet, though it was asked to."""
+        if not self.options.until_idle:
+            return ""
+        return f"all is read; waiting {'for the end of' if self._idle_s is None else f'up to {self._idle_s:g} s for'} silent partitions"
 
     def _strange(self, seen: TopicsSeen) -> str:
         """What is wrong with the topics themselves. One that was made anew stays so, though it may outgrow what was read of the old one."""
@@ -242,15 +254,15 @@ class Supervisor:
             self.memory.write(self.ws)
         return self.alarm.topics(self.topics.name, seen.gone(self.memory.partitions), self.memory.made_anew)
 
-    def _adopt(self, seen: TopicsSeen | None) -> None:
+    def _adopt(self, seen: TopicsSeen) -> None:
         """A job of a version that did not remember what it reads is taken to read all that is there."""
-        if seen and not self.memory.partitions:
+        if not self.memory.partitions:
             self.memory = replace(self.memory, partitions=seen.new(()), source=self.topics.name)
             self.memory.write(self.ws)
 
     def _settled(self) -> bool:
         """Nothing waits at the broker and the watermark follows the clock: what came was looked at."""
-        return self.status.watermark_ms / 1000 > time.time() - (self._idle_s or 0) - self.options.lag_s - 30
+        return self._idle_s is not None and self.status.watermark_ms / 1000 > time.time() - self._idle_s - self.options.lag_s - 30
 
     @property
     def _idle_s(self) -> float | None:
@@ -261,13 +273,10 @@ class Supervisor:
         state = job.state.lower() if job else "gone"
         self.alarm.tell("gone", f"the streaming job is {state} ({why}); it is started again from its last checkpoint")
         self._say("waiting", f"the job is gone ({why}); next start in {self.pause:.0f} s")
-        time.sleep(self.pause)
-        self.pause = min(60.0, 2 * self.pause)
-        self.submit()
+        if not self.stop.wait(self.pause):
+            self.pause = min(LONGEST_PAUSE_S, 2 * self.pause)
+            self.submit()
         return False
-
-    def _topics(self) -> TopicsSeen:
-        return see_topics(self.topics)
 
     def _job(self, must: bool = False) -> Any:
         job = self.flink.find(self.memory.name)

@@ -14,7 +14,8 @@ from flows.commands.stream import _Lines
 from flows.engine import alarm, supervise
 from flows.engine import flink as rest
 from flows.engine.flink import END_MS
-from flows.engine.supervise import Options, Supervisor
+from flows.engine.job import Options
+from flows.engine.supervise import Supervisor
 from flows.engine.topics import TopicsSeen
 from flows.lock import only_run
 from flows.steps import Outcome
@@ -43,6 +44,20 @@ class Clock:
         self.slept.append(seconds)
         self.now += seconds
         self.on_sleep()
+
+
+class Stop:
+    """Nobody says stop; waiting for it takes time of the clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.after, self.waits = clock, 10**9, 0
+
+    def wait(self, seconds: float) -> bool:
+        self.waits += 1
+        if self.waits > self.after:
+            return True
+        self.clock.sleep(seconds)
+        return False
 
 
 class FakeFlink:
@@ -108,6 +123,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def make(**options: object) -> Supervisor:
         made = Supervisor(here.ws, cluster, Options(**options), lambda status, ended: here.said.append((status.state, status.message)))
+        made.stop = Stop(clock)
         made.flink._client = httpx.Client(base_url=cluster.rest, transport=httpx.MockTransport(fake))
         return made
 
@@ -500,3 +516,46 @@ def test_until_idle_it_says_what_it_waits_for(world):
     world.behind, world.flink.watermark = {}, int(world.clock.time() * 1000)
     assert made._look() is True
     assert made.status.message == ""
+
+
+def test_a_broker_that_is_down_at_the_start_is_waited_for_with_growing_pauses(world, monkeypatch):
+    made, stop, there = world.make(), Stop(world.clock), world.topics
+    world.clock.on_sleep = lambda: len(world.clock.slept) == 8 and setattr(world, "topics", there)
+    stop.after = 9
+    monkeypatch.setattr(world, "topics", away)
+    assert made.run(stop) is None
+    assert world.clock.slept[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert ("waiting", "the broker is away; tried again in 4 s") in world.said
+    assert made.status.message.startswith("drained")
+
+
+def test_told_to_stop_while_the_broker_is_down_nothing_is_begun(world, monkeypatch):
+    made, stop = world.make(), Stop(world.clock)
+    stop.after = 3
+    monkeypatch.setattr(world, "topics", away)
+    assert made.run(stop) is None
+    assert (read_status(world.ws)["state"], world.flink.jobs) == ("stopped", [])
+
+
+def test_no_topic_yet_is_waited_for_unless_it_is_to_end_when_idle(world):
+    world.partitions.clear()
+    made, stop = world.make(), Stop(world.clock)
+    stop.after = 2
+    world.clock.on_sleep = lambda: world.partitions.add(Partition("vnsight.devices", 0))
+    made.run(stop)
+    assert "there is no topic vnsight.<source> at 127.0.0.1:1 yet; tried again in 1 s" in world.said[0][1]
+    assert len(world.flink.jobs) == 1
+    world.partitions.clear()
+    world.clock.on_sleep = lambda: None
+    made = world.make(until_idle=True)
+    assert made.run(Stop(world.clock)) is None
+    assert (made.status.state, len(world.flink.jobs)) == ("stopped", 1)
+
+
+def test_told_to_stop_during_the_pause_before_a_job_is_brought_back_it_is_not(world):
+    made = world.make()
+    made.start()
+    world.flink.jobs[-1]["state"] = "FAILED"
+    made.stop.after = 0
+    assert made._look() is False
+    assert (len(world.flink.jobs), world.clock.slept) == (1, [])

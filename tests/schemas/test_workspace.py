@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.engine.supervise import Options
+from flows.engine.job import Options
 from schemas.errors import UsageError
 from schemas.workspace import open_workspace
 
