@@ -3,6 +3,9 @@
 
 `streamed/receipts` has a row per message (again after a replay: each counts once), `streamed/held` a row per key and source whenever a
 key was looked at (the last one counts). A nightly run that knows everything closes the books; then there is nothing here.
+
+Receipts count since the books were opened, `held` since the state began, with the staged facts it began with: read = quarantined + held +
+duplicate only for a state that began with nothing, before its first closing, and when all was looked at.
 """
 
 from __future__ import annotations
