@@ -17,13 +17,12 @@ create macro contrast_estimate(k11, n11, k10, n10, k01, n01, k00, n00) as
 comment on macro contrast_estimate is 'p11 - p10 - p01 + p00.';
 
 create macro interaction_contrast(k11, n11, k10, n10, k01, n01, k00, n00, level := 0.95) as
-    case when two_groups(k11, n11, k10, n10, level) and two_groups(k01, n01, k00, n00, level) then {
-        'estimate': contrast_estimate(k11, n11, k10, n10, k01, n01, k00, n00),
-        'low': contrast_estimate(k11, n11, k10, n10, k01, n01, k00, n00)
-            - contrast_spread(k11, n11, k10, n10, k01, n01, k00, n00, -two_sided_z(level)),
-        'high': contrast_estimate(k11, n11, k10, n10, k01, n01, k00, n00)
-            + contrast_spread(k11, n11, k10, n10, k01, n01, k00, n00, two_sided_z(level))
-    } end;
+    list_transform([two_sided_z(level)], lambda z_: list_transform([contrast_estimate(k11, n11, k10, n10, k01, n01, k00, n00)], lambda c_:
+        case when two_groups(k11, n11, k10, n10, level) and two_groups(k01, n01, k00, n00, level) then {
+            'estimate': c_,
+            'low': c_ - contrast_spread(k11, n11, k10, n10, k01, n01, k00, n00, -z_),
+            'high': c_ + contrast_spread(k11, n11, k10, n10, k01, n01, k00, n00, z_)
+        } end)[1])[1];
 comment on macro interaction_contrast is 'p11 - p10 - p01 + p00 with a score interval: {estimate, low, high}; null when a group is empty.';
 
 -- assert: abs(interaction_contrast(8, 10, 5, 10, 4, 10, 3, 10).estimate - 0.2) < 1e-15

@@ -4,13 +4,14 @@
 -- 3. high = estimate + sqrt((high1 - p1)^2 + (p2 - low2)^2)
 -- It stays in [-1, 1] and holds its level with few patients, where that of risk_difference does not. Null when a group is empty.
 -- Reference: Newcombe 1998, Stat Med 17:873 (method 10, no continuity correction).
-create macro newcombe(k1, n1, k2, n2, level := 0.95) as case when two_groups(k1, n1, k2, n2, level) then {
-    'estimate': k1::double / n1 - k2::double / n2,
-    'low': k1::double / n1 - k2::double / n2 - sqrt(pow(k1::double / n1 - wilson_end(k1, n1, -two_sided_z(level)), 2)
-        + pow(wilson_end(k2, n2, two_sided_z(level)) - k2::double / n2, 2)),
-    'high': k1::double / n1 - k2::double / n2 + sqrt(pow(wilson_end(k1, n1, two_sided_z(level)) - k1::double / n1, 2)
-        + pow(k2::double / n2 - wilson_end(k2, n2, -two_sided_z(level)), 2))
-} end;
+create macro newcombe(k1, n1, k2, n2, level := 0.95) as list_transform([two_sided_z(level)], lambda z_:
+    case when two_groups(k1, n1, k2, n2, level) then {
+        'estimate': k1::double / n1 - k2::double / n2,
+        'low': k1::double / n1 - k2::double / n2
+            - sqrt(pow(k1::double / n1 - wilson_end(k1, n1, -z_), 2) + pow(wilson_end(k2, n2, z_) - k2::double / n2, 2)),
+        'high': k1::double / n1 - k2::double / n2
+            + sqrt(pow(wilson_end(k1, n1, z_) - k1::double / n1, 2) + pow(k2::double / n2 - wilson_end(k2, n2, -z_), 2))
+    } end)[1];
 comment on macro newcombe is 'Risk difference with the Newcombe interval: {estimate, low, high}; null when a group is empty.';
 
 -- assert: abs(newcombe(61, 97, 23, 59).estimate - 0.239035) < 5e-7

@@ -31,18 +31,23 @@ described as (
     left join heterogeneity as h
         on h.stratifier = s.stratifier and h.tested_group = s.tested_group and h.outcome_id = c.outcome_id and h.method = c.method
         and h.arm = c.arm
+),
+
+estimated as (
+    select *, wilson(k, n) as share, newcombe(k, n, k2, n2) as difference, odds_ratio(k, n, k2, n2) as odds
+    from described
 )
 
 select stratifier, stratum, arm, instrument, subscale, visit, definition, method, n_patients, n, k,
-    wilson(k, n).estimate as rate, wilson(k, n).low as low, wilson(k, n).high as high,
+    share.estimate as rate, share.low as low, share.high as high,
     n_patients - n as n_undetermined, k_remission, coverage,
     comparator, n2 as n_comparator, k2 as k_comparator,
-    newcombe(k, n, k2, n2).estimate as risk_difference,
-    newcombe(k, n, k2, n2).low as risk_difference_low,
-    newcombe(k, n, k2, n2).high as risk_difference_high,
-    odds_ratio(k, n, k2, n2).estimate as odds_ratio,
-    odds_ratio(k, n, k2, n2).low as odds_ratio_low,
-    odds_ratio(k, n, k2, n2).high as odds_ratio_high,
+    difference.estimate as risk_difference,
+    difference.low as risk_difference_low,
+    difference.high as risk_difference_high,
+    odds.estimate as odds_ratio,
+    odds.low as odds_ratio_low,
+    odds.high as odds_ratio_high,
     p, p_adjusted, statistic as heterogeneity, df as heterogeneity_df, heterogeneity_p,
     case
         when n = 0 then 'no_patients'
@@ -57,5 +62,5 @@ select stratifier, stratum, arm, instrument, subscale, visit, definition, method
         case when stratifier = 'disorder' then 'overlapping strata' end,
         case when least(k, n - k, k2, n2 - k2) < 5 then 'small cells' end
     ) end as caution
-from described
+from estimated
 order by stratifier, stratum, instrument, subscale, visit, definition, method, arm

@@ -32,17 +32,16 @@ contrasted as (
     select *, interaction_contrast(k_both, n_both, k_vns, n_vns, k_cbt, n_cbt, k_neither, n_neither) as contrast,
         case when least(n_both, n_vns, n_cbt, n_neither) > 0 then sqrt(
             pow(risk_difference_error(k_both, n_both, k_vns, n_vns), 2) + pow(risk_difference_error(k_cbt, n_cbt, k_neither, n_neither), 2)
-        ) end as error
+        ) end as error,
+        wilson(k_vns, n_vns) as vns, wilson(k_cbt, n_cbt) as cbt, wilson(k_both, n_both) as both_, wilson(k_neither, n_neither) as neither
     from counted
 )
 
 select stratifier, stratum, instrument, subscale, visit, definition, method, n, k,
-    n_vns, k_vns, wilson(k_vns, n_vns).estimate as rate_vns, wilson(k_vns, n_vns).low as low_vns, wilson(k_vns, n_vns).high as high_vns,
-    n_cbt, k_cbt, wilson(k_cbt, n_cbt).estimate as rate_cbt, wilson(k_cbt, n_cbt).low as low_cbt, wilson(k_cbt, n_cbt).high as high_cbt,
-    n_both, k_both, wilson(k_both, n_both).estimate as rate_both, wilson(k_both, n_both).low as low_both,
-    wilson(k_both, n_both).high as high_both,
-    n_neither, k_neither, wilson(k_neither, n_neither).estimate as rate_neither, wilson(k_neither, n_neither).low as low_neither,
-    wilson(k_neither, n_neither).high as high_neither,
+    n_vns, k_vns, vns.estimate as rate_vns, vns.low as low_vns, vns.high as high_vns,
+    n_cbt, k_cbt, cbt.estimate as rate_cbt, cbt.low as low_cbt, cbt.high as high_cbt,
+    n_both, k_both, both_.estimate as rate_both, both_.low as low_both, both_.high as high_both,
+    n_neither, k_neither, neither.estimate as rate_neither, neither.low as low_neither, neither.high as high_neither,
     contrast.estimate as interaction, contrast.low as interaction_low, contrast.high as interaction_high,
     two_sided_p(contrast.estimate / nullif(error, 0)) as interaction_p,
     coverage,
