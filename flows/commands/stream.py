@@ -61,6 +61,11 @@ def stream(  # noqa: PLR0913 - options of a command line
         raise UsageError(f"--epoch {epoch}: give seconds between 0.1 and 86400")
     if max_messages is not None and max_messages < 1:
         raise UsageError(f"--max-messages {max_messages}: give at least 1")
+    if engine == "flink" and max_messages is not None:
+        raise UsageError("--max-messages: bounds an epoch, and --engine flink has none; leave it out")
+    for flag, given in (("--settle", settle), ("--idle", idle)):
+        if engine == "epochs" and given is not None:
+            raise UsageError(f"{flag}: is of event time, and epochs have none; add --engine flink or leave it out")
     ws = find_workspace(home)
     if engine == "flink":
         return _on_flink(ws, cluster, epoch, settle, idle, until_idle)
@@ -92,7 +97,7 @@ def _on_flink(
     down = [m.name for m in here.status() if not m.up]
     if down:
         raise UsageError(f"the cluster in {folder} is not up ({', '.join(down)}); start it: vnsight cluster up --folder {folder}")
-    with only_stream(ws), _shown() as show, asked_to_stop(_say_stopping) as stop:
+    with only_stream(ws), _shown() as show, asked_to_stop(_say_draining) as stop:
         options = Options.declared(ws, commit_s=commit_s, settle_s=settle_s, idle_s=idle_s, until_idle=until_idle)
         supervisor = Supervisor(ws, here, options, show)
         held = supervisor.run(stop)
@@ -107,6 +112,10 @@ def _say_stopping() -> None:
     ERR.print("stopping after this epoch; once more to stop now")
 
 
+def _say_draining() -> None:
+    ERR.print("stopping: the job is drained, which takes some seconds; once more to stop now and leave it running")
+
+
 class _Lines:
     """A line for every epoch that brought rows or a load, and for everything that is new to say, a state that is left behind included."""
 
@@ -119,7 +128,7 @@ class _Lines:
 
         rows, said = status.rows_total["read"], (status.state, status.message)
         loaded = self.load not in (None, status.load)
-        if (ended and (rows != self.rows or loaded)) or said != self.said:
+        if (ended and (rows != self.rows or loaded)) or said not in (self.said, ("stopped", "")):
             ERR.print(f"{status.state}: {one_line(vars(status))}", soft_wrap=True)
         if ended or self.load is None:
             self.rows, self.load = rows, status.load

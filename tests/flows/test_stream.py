@@ -275,7 +275,13 @@ def test_a_status_that_cannot_be_written_is_no_fault_of_ours(ws, monkeypatch):
         stream(ws)
 
 
-@pytest.mark.parametrize("arguments", [("--epoch", "0"), ("--epoch", "1e9"), ("--max-messages", "0")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--epoch", "0"), ("--epoch", "1e9"), ("--max-messages", "0"), ("--settle", "5"), ("--idle", "5"),
+        ("--max-messages", "5", "--engine", "flink"),
+    ],
+)  # fmt: skip
 def test_impossible_options_are_refused(ws, arguments):
     assert vnsight_code("stream", "--home", ws.home, *arguments) == 2
 
