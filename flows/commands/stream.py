@@ -128,7 +128,8 @@ class _Lines:
 
         rows, said = status.rows_total["read"], (status.state, status.message)
         loaded = self.load not in (None, status.load)
-        if (ended and (rows != self.rows or loaded)) or said not in (self.said, ("stopped", "")):
+        news = said != self.said and (status.message or (status.state == "running" and self.said[0] != "running"))
+        if (ended and (rows != self.rows or loaded)) or news:
             ERR.print(f"{status.state}: {one_line(vars(status))}", soft_wrap=True)
         if ended or self.load is None:
             self.rows, self.load = rows, status.load
