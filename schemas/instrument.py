@@ -48,12 +48,18 @@ class Instrument(Sourced):
     taken_from: TakenFrom | None = None
 
     def __post_init__(self) -> None:
+        for place, there in (("forms", self.forms), ("subscales", self.subscales)):
+            if not there:
+                self._fail(place, "there is none; without one its responses would leave no score and no reason")
         for version in self.forms:
             self._check_form(version)
         for name in self.subscales:
             self._check_subscale(name)
         for alert in self.safety:
             self._check_known(f"safety item {alert.item}", (alert.item,))
+            rule = self.item_rule(alert.item)
+            if not rule.minimum < alert.at_least <= rule.maximum:
+                self._fail(f"safety item {alert.item}", f"at_least {alert.at_least} is not above {rule.minimum} and within {rule.maximum}")
         self._check_known("reverse", self.reverse)
         for one in self.criteria:
             self._check_criteria(one)
@@ -128,6 +134,7 @@ class Instrument(Sourced):
         if one.n != len(one.items) or len(set(one.items)) != one.n:
             self._fail(place, f"n is {one.n}, but {len(set(one.items))} different items are listed")
         self._check_printed(place, one)
+        self._check_published(place, one)
         needed = one.missing.needed(len(one.parts))
         if (one.missing.rule == "prorate") is (one.missing.minimum is None) or not 1 <= needed <= len(one.parts):
             self._fail(f"{place}.missing", f"prorate needs a minimum between 1 and {len(one.parts)}, none takes no minimum")
@@ -145,6 +152,18 @@ class Instrument(Sourced):
             absent = [part[0] for part in one.parts if not set(part) & set(form.items)]
             if absent:
                 self._fail(place, f"item {absent[0]} is not on form {version}")
+
+    def _check_published(self, place: str, one: Subscale) -> None:
+        """Bands rise from the least score; cuts lie within the range; deviations and reliabilities are possible ones."""
+        low, high = one.range.minimum, one.range.maximum
+        ends = list(one.bands.ends.values()) if one.bands else [low]
+        if ends != sorted(set(ends)) or ends[0] != low or ends[-1] > high:
+            self._fail(f"{place}.bands", f"lower ends have to rise from {low:g} and stay within {high:g}, found {ends}")
+        for cut in (*one.caseness, *one.remission, *one.functional):
+            if not low <= cut.value <= high:
+                self._fail(f"{place}, {cut.name}", f"{cut.value:g} lies outside the range {low:g} to {high:g}")
+        if any(r.sd <= 0 or not 0 < r.reliability < 1 for r in one.reliable_change) or any(n.sd <= 0 for n in one.norms):
+            self._fail(place, "a standard deviation has to be above 0 and a reliability between 0 and 1")
 
     def _reachable(self, one: Subscale) -> Range:
         if one.operation == "given":
@@ -179,8 +198,23 @@ def load_instruments() -> Instruments:
     """Read all shipped instruments, by id."""
     folder = files("schemas") / "instruments"
     names = sorted(f.name for f in folder.iterdir() if f.name.endswith(".yaml"))
-    read = [read_instrument((folder / n).read_text(encoding="utf-8"), n) for n in names]
-    return {i.id: i for i in read}
+    return index_instruments([read_instrument((folder / n).read_text(encoding="utf-8"), n) for n in names])
+
+
+def index_instruments(read: list[Instrument]) -> Instruments:
+    """Instruments by id; `UsageError` if two have the same, or if one is said to be taken from another in a way that cannot be."""
+    found = {one.id: one for one in read}
+    if len(found) < len(read):
+        twice = next(one.id for k, one in enumerate(read) if one.id in [other.id for other in read[:k]])
+        raise UsageError(f"instrument {twice}: two files have this id; give one of them another")
+    for one in read:
+        taken = one.taken_from
+        longer = found.get(taken.instrument) if taken else None
+        if taken and longer and len(taken.items) != max(len(form.items) for form in one.forms.values()):
+            raise UsageError(f"instrument {one.id}, taken_from: {len(taken.items)} items are listed, which is not one for each of its own")
+        if taken and longer:
+            longer._check_known(f"taken from by {one.id}", taken.items)
+    return found
 
 
 def load_instrument(id: str) -> Instrument:

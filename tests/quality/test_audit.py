@@ -77,6 +77,25 @@ def test_every_kind_of_check_finds_its_fault(ws, rows, expected):
     assert gate(result).action == ("hold" if expected else "publish")
 
 
+@pytest.mark.parametrize(
+    ("value", "source_score", "rule"),
+    [
+        (12.0, 12.0, None),
+        (12.0, None, None),  # a source need not send a total
+        (12.0, 12.0000001, None),  # it may round in its last digit
+        (12.0, 13.0, "source_agrees"),
+        (10.5, 10.0, "source_agrees"),
+        (None, 10.0, "source_has_answers"),  # it counted a gap as 0
+        (None, None, None),
+    ],
+)
+def test_a_total_of_the_source_that_is_not_ours_is_told_to_the_owner(ws, value, source_score, rule):
+    result = audited(ws, people=[GOOD], scores=[score(1, 1, 0, value, source_score=source_score), score(2, 1, 30, 5.0, source_score=5.0)])
+    assert failures(result) == ({f"scores.{rule}": 1} if rule else {})
+    assert [(c.severity, c.owner) for c in result.failed] == ([("warning", load_contract("mart.scores").owner)] if rule else [])
+    assert gate(result).action == ("flag" if rule else "publish")  # never held back: both totals stand side by side
+
+
 def test_a_failed_check_says_what_whose_why_and_where(ws):
     result = audited(ws, people=[GOOD, *(patient(n, sex="x") for n in range(2, 10))])
     (check,) = result.failed

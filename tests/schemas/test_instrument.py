@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import UsageError
-from schemas.instrument import Instrument, load_instrument, load_instruments, read_instrument
+from schemas.instrument import Instrument, index_instruments, load_instrument, load_instruments, read_instrument
 from schemas.instrument_parts import Sourced, Threshold
 from schemas.typed import parse_yaml, read_typed
 
@@ -33,7 +33,7 @@ subscales:
     missing: {rule: none, source: the paper, confidence: K+}
 """
 
-
+BY = "source: the paper, confidence: K+}"
 TOTALS_ONLY = {"BDI-II", "QOLIE-31"}
 
 
@@ -102,12 +102,35 @@ def test_points_of_every_legal_code(form, item, points):
         ("{Never: 0,", "{No: 0,", "expected text, found bool False"),  # YAML reads No as false
         ("id: TWO", "id: TWO\nid: THREE", "line 3: key 'id' is written twice"),
         ("id: TWO", "id: [TWO", "two.yaml line"),
+        (SMALL[SMALL.index("subscales:"):], "subscales: {}\n", "subscales: there is none"),
+        (SMALL[SMALL.index("forms:"):SMALL.index("subscales:")], "forms: {}\n", "forms: there is none"),
+        ("n: 2", "n: 2\n    bands: {ends: {low: 0, high: 5, middle: 3}, " + BY + "", "bands: lower ends have to rise"),
+        ("n: 2", "n: 2\n    bands: {ends: {low: 1, high: 5}, " + BY + "", "bands: lower ends have to rise from 0"),
+        ("n: 2", "n: 2\n    bands: {ends: {low: 0, high: 7}, " + BY + "", "stay within 6"),
+        ("n: 2", "n: 2\n    remission: [{name: well, comparison: below, value: 7, " + BY + "]", "well: 7 lies outside"),
+        ("n: 2", "n: 2\n    norms: [{population: all, mean: 1, sd: 0, " + BY + "]", "deviation has to be above 0"),
+        ("n: 2", "n: 2\n    reliable_change: [{sd: 1, sd_source: all, reliability: 1.1, " + BY + "]", "between 0 and 1"),
+        ("reverse:", "safety: [{item: a, at_least: 4, meaning: danger, " + BY + "]\nreverse:", "item a: at_least 4 is not"),
+        ("reverse:", "safety: [{item: a, at_least: 0, meaning: danger, " + BY + "]\nreverse:", "item a: at_least 0 is not"),
+        ("operation: sum", "operation: weighted\n    weights: {mood: 1}", "mood is in groups or weights"),
     ],
 )
 def test_a_broken_file_is_refused_with_its_place(old, new, message):
     assert SMALL.count(old) >= 1
     with pytest.raises(UsageError, match=f"(?s){message}"):
         read_instrument(SMALL.replace(old, new, 1), "two.yaml")
+
+
+def test_two_files_of_one_id_and_a_wrong_origin_are_refused():
+    origin = "taken_from: {{instrument: TWO, items: {}, source: the paper, confidence: K+}}\n"
+    two, part = read_instrument(SMALL, "two.yaml"), SMALL.replace("id: TWO", "id: PART")
+    with pytest.raises(UsageError, match="instrument TWO: two files have this id"):
+        index_instruments([two, two])
+    with pytest.raises(UsageError, match="instrument PART, taken_from: 1 items are listed"):
+        index_instruments([two, read_instrument(part + origin.format("[a]"), "part.yaml")])
+    with pytest.raises(UsageError, match="instrument TWO, taken from by PART: item z is not on form standard"):
+        index_instruments([two, read_instrument(part + origin.format("[a, z]"), "part.yaml")])
+    assert set(index_instruments([two, read_instrument(part + origin.format("[b, a]"), "part.yaml")])) == {"TWO", "PART"}
 
 
 def test_an_unknown_instrument_names_those_there_are():
