@@ -115,7 +115,7 @@ def test_every_instrument_with_items_has_its_key_here_or_in_groups_below():
 
 @pytest.mark.parametrize(("answered", "total"), [
     ({}, 0), ({1: 3, 2: 2, 3: 1, 4: 3}, 3), ({4: 2}, 2), ({5: 3}, 3), ({6: 1, 7: 2, 8: 3, 9: 0}, 3), ({9: 3}, 3),
-    ({10: 1, 11: 1, 12: 1, 13: 1, 14: 1}, 5), ({15: 1, 16: 2}, 2), ({15: 3, 16: 2}, 3), ({i: 3 for i in range(1, 17)}, 27),
+    ({10: 1, 11: 1, 12: 1, 13: 1, 14: 1}, 5), ({15: 1, 16: 2}, 2), ({15: 3, 16: 2}, 3), (dict.fromkeys(range(1, 17), 3), 27),
 ])  # fmt: skip
 def test_qids_counts_the_greatest_answer_of_a_domain(answered, total):
     assert scores_of("QIDS-SR16", [[answered.get(i, 0) for i in range(1, 17)]])["total"] == [total]
