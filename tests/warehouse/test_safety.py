@@ -92,6 +92,7 @@ def test_a_follow_up_that_ends_before_it_starts_is_no_time(tmp_path):
 def test_withdrawal_ends_the_time_and_what_came_after_does_not_count(tmp_path):
     consents = [(1, 1, 50, {"action": "withdrawn", "mode": "stop_collecting"})]
     rows = build(tmp_path, [patient(1, modality=None, activated_at=None)], [event(1, 1, 20), event(2, 1, 60)], consents)
+    assert {band for _, _, band in rows} == {"no_device"}  # what came after is not even outside of follow-up
     row = rows["any", "none", "no_device"]
     assert (row["events"], row["withdrawn"], row["patient_years"]) == (1, 1, pytest.approx(50 / 365.25))
 
