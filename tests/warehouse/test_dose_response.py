@@ -45,6 +45,20 @@ def test_the_worked_example_of_a_trend():
 
 
 @pytest.mark.parametrize(
+    ("high", "reason", "remark"), [(1, "sparse_bands", "0.05 responders expected in it"), (20, None, "exactly one expected")]
+)
+def test_a_trend_that_hangs_on_one_patient_has_no_p_value(high, reason, remark):
+    """The only responder of those in the middle and high band of D-21 is in the smaller one."""
+    charges = [round(30 * 28e9)] * 20 + [round(60 * 28e9)] * high
+    responded = [i >= 20 for i in range(20 + high)] if high == 1 else [i in (0, 39) for i in range(40)]
+    rows = build([("implanted", c, 1.0, r, []) for c, r in zip(charges, responded, strict=True)], "stratifier = 'all' and banding = 'd21'")
+    assert {r["reason"] for r in rows} == {reason}, remark
+    for row in rows:
+        assert row["trend_z"] is not None
+        assert (row["trend_p"] is None) is (row["stratified_trend_p"] is None) is (reason is not None)
+
+
+@pytest.mark.parametrize(
     ("charge", "coverage", "band", "remark"),
     [
         (None, 1.0, "unknown", "the device cannot tell"),

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """VNS and CBT together against each alone."""
 
+import math
+
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -45,3 +47,16 @@ def test_a_synergy_planted_is_found():
     assert row["interaction"] == pytest.approx(0.4)
     assert row["interaction_low"] > 0.2
     assert row["interaction_p"] < 1e-4
+
+
+def test_arms_without_spread_are_no_proof():
+    """Found in a world without effects: one patient in one arm, nobody in two; plain Wald gives 7e-14."""
+    row = build([(1, 8), (0, 5), (1, 1), (0, 7)])
+    assert row["interaction_low"] < 0 < row["interaction_high"]
+    assert row["interaction_p"] == pytest.approx(0.1177, abs=5e-5)
+
+
+def test_the_p_value_by_hand():
+    """With the halves 5.5, 3.5, 8.5 and 2.5 of 11: contrast 2 / 11, its square error (30.25 + 26.25 + 21.25 + 21.25) / 11^3."""
+    row = build([(5, 10), (3, 10), (8, 10), (2, 10)])
+    assert row["interaction_p"] == pytest.approx(math.erfc(2 / 11 / math.sqrt(99 / 11**3) / math.sqrt(2)))

@@ -2,12 +2,14 @@
 -- 1. trends            = cochran_armitage() for every stratum, outcome, modality and banding at once, from the same pieces
 -- 2. stratified_trends = cochran_armitage_stratified() within sets of disorders: the set a patient has, so that nobody counts twice
 -- Null where the variance is 0: one band, nobody responded, or everybody did.
+-- least_expected = responders or non-responders, whichever are fewer, that the smallest band would have without a trend. Below 1 the
+-- normal law fails: one patient in a band who alone responds among 86 has z 6 and a p-value of 7e-10, where chance gives 1 in 86.
 -- Reference: Cochran 1954, Armitage 1955; Mantel 1963 for the sum over strata.
 create temp table trends as
 with summed as (
     select stratum_id, outcome_id, modality, banding, sum(k)::double as k, sum(n)::double as n, sum(band_rank * k)::double as score_k,
         sum(band_rank * n)::double as score_n, sum(band_rank * band_rank * n)::double as score2_n,
-        count(*) filter (n > 0) as bands
+        count(*) filter (n > 0) as bands, least(sum(k), sum(n) - sum(k)) * min(n) / sum(n) as least_expected
     from dosed
     where band_rank is not null
     group by stratum_id, outcome_id, modality, banding

@@ -2,23 +2,24 @@
 -- 1. Bands: 1_banded.sql. Only patients with a device and a determined outcome (observed); a band without patients has no row.
 -- 2. rate = k / n with its 95 % Wilson interval; dose = mean of the 28 days before the follow-up, in mC a day
 -- 3. Trends: 2_trends.sql; the one stratified by disorders stands in the stratum all
--- 4. reason, the first that holds: one_band, no_event, no_non_event (then there is no trend)
+-- 4. reason, the first that holds: one_band, no_event, no_non_event (then there is no trend), sparse_bands (a trend without a p-value)
 -- This is association only: a dose is raised because of non-response and limited by what is tolerated, so a high dose marks the
 -- patients who did badly at lower ones (reverse causation). It says nothing about what another dose would have done.
--- Reference: Aaronson 2013 (D-21), Fahoum 2022; within modality because units differ (Farmer 2021).
+-- Reference: Cochran 1954 (no expected count below 1); Aaronson 2013 (D-21), Fahoum 2022; within modality because units differ (Farmer 2021).
 select d.modality, d.banding, d.band, s.stratifier, s.stratum, o.instrument, o.subscale, o.visit, o.definition, 'observed' as method,
     d.band_rank,
     d.least_pc / 28e9 as charge_mc_per_day_min, d.mean_pc / 28e9 as charge_mc_per_day_mean, d.most_pc / 28e9 as charge_mc_per_day_max,
     d.n, d.k, wilson(d.k, d.n).estimate as rate, wilson(d.k, d.n).low as low, wilson(d.k, d.n).high as high,
     d.coverage,
-    t.z as trend_z, two_sided_p(t.z) as trend_p,
+    t.z as trend_z, case when t.least_expected >= 1 then two_sided_p(t.z) end as trend_p,
     case when s.stratifier = 'all' then a.z end as stratified_trend_z,
-    case when s.stratifier = 'all' then two_sided_p(a.z) end as stratified_trend_p,
+    case when s.stratifier = 'all' and t.least_expected >= 1 then two_sided_p(a.z) end as stratified_trend_p,
     coalesce(t.n, 0)::bigint as n_in_trend,
     case
         when t.bands is null or t.bands < 2 then 'one_band'
         when t.k = 0 then 'no_event'
         when t.k = t.n then 'no_non_event'
+        when t.least_expected < 1 then 'sparse_bands'
     end as reason,
     concat_ws('; ', 'association only: the dose is titrated because of non-response',
         case when s.stratifier = 'disorder' then 'overlapping strata' end,
