@@ -160,7 +160,8 @@ def format_kafka(at: Setting) -> None:
     if (at.data / "kafka" / "meta.properties").exists():
         return
     identity = urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
-    tool = [*at.jvm(at.jars.kafka, "-Xmx128m"), "kafka.tools.StorageTool", "format", "-t", identity, "-c"]
+    tool = [*at.jvm(at.jars.kafka, "-Xmx128m"), "kafka.tools.StorageTool", "format", f"--cluster-id={identity}", "-c"]
+    # with a space between, an identity that begins with a hyphen (one in 64) would be taken for an option
     ran = subprocess.run([*tool, str(at.folder / "conf" / "kafka.properties")], capture_output=True, text=True, check=False)
     if ran.returncode:
         raise VNSightError(f"the folder of Kafka could not be prepared: {(ran.stdout + ran.stderr).strip().splitlines()[-1]}")
