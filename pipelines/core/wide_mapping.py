@@ -122,6 +122,9 @@ def lay_out(mapping: WideMapping, instruments: Instruments) -> WideLayout:
     form = instrument.forms[mapping.form_version]
     if not form.items and mapping.source_score is None:
         raise UsageError(f"wide survey, source_score: {mapping.instrument} is kept as the total of the source; name its column")
+    if mapping.source_score and "total" not in instrument.subscales:
+        scores = ", ".join(instrument.subscales)
+        raise UsageError(f"wide survey, source_score: {mapping.instrument} has no total to stand beside it, only {scores}; leave it out")
     declared = mapping.declared or form.coding
     if declared.maximum - declared.minimum != form.coding.maximum - form.coding.minimum or declared.codes != form.coding.codes:
         raise UsageError(f"wide survey, declared: {declared} cannot be shifted to the coding {form.coding} of the form")

@@ -293,4 +293,6 @@ def test_the_page_of_instruments_lists_what_ships():
     for one in load_instruments().values():
         items = max(len(form.items) for form in one.forms.values()) or "total only"
         direction = " and ".join(sorted({one.direction_of(s) for s in one.subscales})).replace("_", " ")
-        assert f"| {one.id} | {items} | {len(one.subscales)} | {direction} | {one.licence.name} | {one.confidence} |" in page
+        row = (one.id, items, len(one.subscales), direction, one.licence.name, one.source, one.confidence)
+        assert f"| {' | '.join(map(str, row))} |\n" in page
+    assert page.count("\n| ") == len(load_instruments()) + page.split("## What ships")[0].count("\n| ") + 1  # and no other

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the four instruments are scored. Each row: the answers, and what comes out."""
+"""How DERS-36, DERS-16, PHQ-9 and GAD-7 are scored. Each row: the answers, and what comes out. All keys: test_instruments_keys."""
 
 import polars as pl
 import pytest

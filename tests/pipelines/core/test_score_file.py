@@ -4,6 +4,7 @@ import pytest
 
 from pipelines.core.score_file import score_file
 from schemas.errors import UsageError, VNSightError
+from schemas.instrument import load_instruments
 
 HEADER = "id,q1,q2,q3,q4,q5,q6,q7\n"
 
@@ -41,6 +42,35 @@ def test_every_subscale_is_a_row(write):
     assert dict(scores.select("subscale", "score").rows()) == {
         "nonacceptance": 6, "goals": 9, "impulse": 10, "awareness": 30, "strategies": 12, "clarity": 13, "total": 80, "total_30": 50,
     }  # fmt: skip
+
+
+FORMS = [(one.id, version) for one in load_instruments().values() for version, form in one.forms.items() if form.items]
+
+
+@pytest.mark.parametrize(("name", "version"), FORMS)
+def test_every_form_that_ships_can_be_scored(write, name, version):
+    one = load_instruments()[name]
+    legal = [sorted(one.points(version, item)) for item in one.forms[version].items]
+    rows = [[codes[0] for codes in legal], [codes[-1] for codes in legal], [codes[0] for codes in legal[:-1]] + [""]]
+    lines = [["id", *(f"q{i}" for i in range(1, len(legal) + 1))], *([n, *row] for n, row in enumerate(rows, start=1))]
+    scores = score_file(write("\n".join(",".join(map(str, line)) for line in lines)), name, id="id", form_version=version)
+    assert scores.select("id", "subscale").rows() == [(id, s) for id in "123" for s in one.subscales]
+    for row in scores.rows(named=True):
+        ends = one.subscales[row["subscale"]].range
+        assert (row["score"] is None) is (row["status"] == "unscorable")
+        assert row["score"] is None or ends.minimum <= row["score"] <= ends.maximum
+    assert scores.filter(pl.col("id") != "3")["status"].unique().to_list() == ["complete"]
+    for s in one.subscales:  # all lowest and all highest codes mirror each other, whatever is reversed
+        first, second = scores.filter(pl.col("subscale") == s, pl.col("id") != "3")["score"]
+        assert first + second == one.subscales[s].range.minimum + one.subscales[s].range.maximum
+
+
+@pytest.mark.parametrize("name", ["BDI-II", "QOLIE-31"])
+def test_an_instrument_kept_as_a_total_says_that_there_is_nothing_to_add_up(write, name):
+    with pytest.raises(UsageError, match=f"{name} has no form standard; there are: totals"):
+        score_file(write(HEADER + "a,0,1,2,3,0,1,2\n"), name)
+    with pytest.raises(UsageError, match=f"{name}, form totals has no items to score: it is kept as the total of the source"):
+        score_file(write(HEADER + "a,0,1,2,3,0,1,2\n"), name, form_version="totals")
 
 
 def test_tab_separated_and_parquet_give_the_same(write, tmp_path):

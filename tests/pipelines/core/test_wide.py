@@ -168,6 +168,8 @@ def test_an_empty_table_gives_nothing():
     [
         ({"instrument": "BDI"}, "instrument: BDI is not known; there are: BDI-II"),
         ({"form_version": "draft"}, "form_version: GAD-7 has standard"),
+        ({"instrument": "ERQ", "items": "q{}"}, "ERQ has no total to stand beside it, only reappraisal, suppression; leave it out"),
+        ({"instrument": "BDI-II", "form_version": "totals", "items": [], "source_score": None}, "BDI-II is kept as the total"),
         ({"items": "q"}, "the template 'q' must hold"),
         ({"items": ["q1", "q2"]}, "2 different columns are listed, the form has 7"),
         ({"items": ["q1"] * 7}, "1 different columns are listed"),
