@@ -127,10 +127,9 @@ def main() -> int:
         true[world] = kept(path, partial(true_values, asked.population, disorders, worn_every=5 if world == "effects" else 0))
         answers[world] = sampled(asked.data, world, asked.patients, asked.seeds, until)
     large = pl.DataFrame()
-    if asked.large and time.monotonic() < until:
-        study = Study("effects", asked.large, LARGE_SEED)
-        home = asked.data / f"effects-{asked.large}" / str(LARGE_SEED)
-        large = kept(home / "answers.parquet", partial(study.answers, home))
+    home = asked.data / f"effects-{asked.large}" / str(LARGE_SEED)
+    if asked.large and ((home / "answers.parquet").exists() or time.monotonic() < until):
+        large = kept(home / "answers.parquet", partial(Study("effects", asked.large, LARGE_SEED).answers, home))
     page, kept_aims = report(true, answers, large, asked)
     asked.results.mkdir(parents=True, exist_ok=True)
     (asked.results / "truth.md").write_text(page, "utf-8")

@@ -182,14 +182,14 @@ def report(
     if answers["none"].height:
         table, few = null_table(findings(answers["none"]))
         nulls = answers["none"]["seed"].n_unique()
-        lines += ["## A world without effects", "", f"VNS, CBT and synergy do nothing; {nulls} studies. {NULL_TEXT}", "", *table]
+        lines += ["## A world without effects", "", f"VNS, CBT and synergy do nothing; {nulls} studies.", NULL_TEXT, "", *table]
         kept &= few
     if large.height:
         one = against_truth(large, true["effects"])
         inside = coverage(by_disorder(one), "family", "target")
         shares = [(r["family"], r["target"], _percent(r["share"]), r["intervals"]) for r in inside.iter_rows(named=True)]
         counts = ", ".join(f"{family} ({target}) {share} % of {n}" for family, target, share, n in shares)
-        lines += [f"## {asked.large:,} patients", "", f"Intervals that hold the truth at all visits: {counts}. At six months:", ""]
+        lines += [f"## {asked.large:,} patients", "", f"Intervals that hold the truth, of all visits: {counts}.", "At six months:", ""]
         lines += large_table(one, "m6")
     lines += ["## Estimate by estimate", "", *item_table(compared)]
     return "\n".join(lines), bool(kept)

@@ -20,6 +20,8 @@ from simulator.block import draw_block
 from simulator.plan import Plan, fault_rates
 from warehouse.sql import query
 
+pytestmark = pytest.mark.cluster  # long
+
 TABLES = ("patients", "scores", "dose_outcomes", "responders", "durability", "strata", "dose_response", "synergy")
 
 

@@ -37,6 +37,8 @@ from warehouse.delta import last_complete, live_files
 from warehouse.hash import content_hash
 from warehouse.sql import query
 
+pytestmark = pytest.mark.cluster  # long
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

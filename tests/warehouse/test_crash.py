@@ -17,6 +17,8 @@ from warehouse import publish as steps
 from warehouse.delta import last_complete
 from warehouse.hash import content_hash
 
+pytestmark = pytest.mark.cluster  # long
+
 POINTS = (
     "commit:ledger/dispositions", "commit:marts/dose_daily", "commit:marts/dose_outcomes", "commit:marts/patients",
     "commit:marts/scores", "commit:staged/devices", "commit:ledger", "swap", "swapped",
