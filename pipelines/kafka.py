@@ -160,7 +160,8 @@ class Reader:
                 if message.error() is not None and not self._at_end(message):
                     got.lose(partition, message.error().str())
                 elif message.error() is not None:
-                    got.pass_over(partition, message.offset())
+                    if partition not in ends or message.offset() >= ends[partition].high:  # else it was said before more came
+                        got.pass_over(partition, message.offset())
                 elif message.offset() < at[partition]:
                     _recognise(partition, message, seen.get(partition))
                 else:
