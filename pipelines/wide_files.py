@@ -46,7 +46,8 @@ def _whole(path: Path, file: str) -> tuple[TextChunk, list[Broken]]:
 
 
 def read_wide(path: Path, file: str, table: Mapping[str, Any]) -> WideRows:
-    """Map a wide CSV file. A file whose codes contradict the declared coding is refused row by row (`file:coding`).
+    """Map a wide CSV file. A file whose codes or item order contradict the declared form is refused row by row
+    (`file:coding`, `file:item_order`).
 
     `table` is the `wide` table of a `[[source]]`; its own key `register_patients` makes the file's patients known without a
     row in `patients`. Cells with a label the map does not know refuse their row; each unknown label is counted in the notes.

@@ -114,6 +114,7 @@ WHOLE_ROWS = {
     "line:not_object": "the line is JSON, but no object",
     "file:truncated": "the packed file breaks off here; ask for it again",
     "file:coding": "the whole file uses another coding than declared",
+    "file:item_order": "the whole file has its items in the order of another form than declared",
     "file:unreadable": "the file cannot be read as what its name says", "file:bomb": "the file unpacks to far more than its size",
     "file:columns": "the file lacks columns, or their types would have to be coerced",
     "message:schema": "the message was written by another major version of the contract",

@@ -6,9 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from pipelines.core.coding_guard import CodeCounts, FileRefusal, refuse_coding
+from pipelines.core.order_guard import refuse_order
 from pipelines.core.wide_mapping import WideLayout, WideMapping, lay_out
 from schemas.instrument import Instruments
 
@@ -22,7 +25,7 @@ class WideResult:
 
     `responses`: columns of the contract plus `row` (0-based row of the input); instants are still text. `bad`: row,
     response_id and the list of `reasons` of each row that is refused. `unknown_labels`: label -> cells. `counts` feed
-    `refuse_coding` over all chunks of a file; `refused` is its answer for this table alone, or a missing column.
+    `refuse_coding` over all chunks of a file; `refused` is its answer or that of `refuse_order` for this table alone, or a missing column.
     """
 
     responses: pl.DataFrame
@@ -49,6 +52,7 @@ def map_wide(frame: pl.DataFrame, mapping: WideMapping, instruments: Instruments
     good = read.filter(pl.col("reasons").list.len() == 0)
     unknown, counts = _count_unknown_labels(read, layout), _count_codes(read, layout)
     refused = refuse_coding(counts, layout.declared) if mapping.coding == "codes" else None
+    refused = refused or refuse_order(_codes(good, layout), layout.instrument, mapping.form_version)
     return WideResult(_responses(good, layout), _bad_rows(read), unknown, counts, refused)
 
 
@@ -84,6 +88,11 @@ def _code(position: int, layout: WideLayout) -> pl.Expr:
         return text.str.to_lowercase().replace_strict(layout.labels, default=None, return_dtype=pl.Int64)
     number = pl.when(text.str.contains(WHOLE_NUMBER)).then(text.str.replace(r"\.0+$", "").str.strip_prefix("+"))
     return number.cast(pl.Int64, strict=False) - layout.shift
+
+
+def _codes(good: pl.DataFrame, layout: WideLayout) -> npt.NDArray[np.float64]:
+    codes = good.select(pl.col(f"code_{i}").cast(pl.Float64) for i in range(len(layout.columns)))
+    return codes.fill_null(np.nan).to_numpy() if layout.columns else np.empty((good.height, 0))
 
 
 def _item_flaws(position: int, layout: WideLayout) -> list[tuple[pl.Expr, str]]:

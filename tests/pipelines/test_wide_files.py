@@ -18,9 +18,11 @@ MAPPING = {
 LABELS = {"items": "Item{}", "coding": "labels"}
 
 
-def load(home: Path, shared_data: Path, **more: object):
-    ws = Workspace(home, Settings(shards=2), ({"name": "clinic", "wide": MAPPING | more},))
-    data = (shared_data / "irt-phq9" / "PHQ9_data.csv").read_bytes()
+def load(home: Path, shared_data: Path, file: str = "irt-phq9/PHQ9_data.csv", mapping: dict[str, object] = MAPPING, **more: object):
+    ws = Workspace(home, Settings(shards=2), ({"name": "clinic", "wide": mapping | more},))
+    if not (shared_data / file).exists():
+        pytest.skip(f"{file} is not there")
+    data = (shared_data / file).read_bytes()
     landed = dataclasses.replace(land_bytes(ws, "survey_responses/PHQ9_data.csv", data, 1), origin="clinic")
     staged = stage_load(ws, [landed], 1, {}, SECRET)
     bins = dict(staged.ledger.select("bin", "rows").filter(pl.col("rows") > 0).iter_rows())
@@ -53,3 +55,25 @@ def test_another_coding_refuses_the_whole_file(tmp_path, shared_data):
     assert bins == {"quarantined": 2177}
     assert scores.height == 0
     assert "file:coding: declared 1-4, but codes 0 to 3 occur" in staged.notes[0]
+
+
+GROUNDHOG = {
+    "response_id": "user_id", "patient_id": "user_id", "completed_at_constant": "2020-01-01T00:00:00Z", "register_patients": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "declared", "rule", "right", "each"),
+    [
+        ("dass21_items.csv", {"instrument": "DASS-21", "items": "dass21_{}"}, "file:coding: declared 0-3", "one_based", 3),
+        ("cerq_items.csv", {"instrument": "CERQ-36", "items": "cerq_{}"}, "file:item_order: declared in the item order of form standard",
+         "blocked", 9),
+    ],
+)
+def test_a_form_of_the_wrong_version_is_refused_and_in_its_own_scored(tmp_path, shared_data, file, declared, rule, right, each):
+    mapping = GROUNDHOG | declared
+    staged, bins, scores, _ = load(tmp_path / "wrong", shared_data, f"groundhog_day/{file}", mapping, form_version="standard")
+    assert (bins, scores.height) == ({"quarantined": 241}, 0)
+    assert rule in staged.notes[0]
+    staged, bins, scores, _ = load(tmp_path / "right", shared_data, f"groundhog_day/{file}", mapping, form_version=right)
+    assert (bins, scores.height, staged.notes) == ({"accepted": 241}, each * 241, ())

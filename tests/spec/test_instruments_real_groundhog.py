@@ -5,13 +5,22 @@ import polars as pl
 import pytest
 
 from pipelines.core.score import score_responses
+from pipelines.core.score_file import score_file
 from pipelines.core.wide import map_wide
 from pipelines.core.wide_mapping import read_mapping
+from schemas.errors import VNSightError
 from schemas.instrument import load_instrument, load_instruments
 
 ORDER = ["self_blame", "acceptance", "rumination", "positive_refocusing", "planning", "positive_reappraisal", "perspective",
          "catastrophizing", "other_blame"]  # fmt: skip
 PUBLISHED_NAMES = {"planning": "refocus_on_planning", "perspective": "putting_into_perspective"}
+
+
+BANDS = ["normal", "mild", "moderate", "severe", "extremely_severe"]
+
+
+def bands_of(depression):
+    return [load_instrument("DASS-21").subscales["depression"].band(value) for value in depression]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +52,26 @@ def test_a_file_coded_1_to_4_is_refused_as_a_0_to_3_form(folder):
     assert refused is not None
     assert refused.rule == "file:coding"
     assert "1 to 4" in str(refused.message)
+
+
+def test_in_the_file_a_check_of_each_row_would_pass_150_and_score_148_depressions_wrong(folder, dass):
+    passing = mapped(folder, "dass21_items.csv", "DASS-21", "standard", "dass21_{}")
+    assert (passing.bad.height, passing.responses.height) == (91, 150)
+    keyed = passing.responses.with_columns(pl.col("response_id").cast(pl.Int64).alias("response_key"), pl.lit(0).alias("patient_key"))
+    rows = score_responses(keyed, load_instruments()).filter(subscale="depression").select("response_key", "score")
+    assert rows["score"].max() <= 42  # so a check of the range finds nothing
+    both = rows.join(dass.select("response_key", "depression"), on="response_key")
+    wrong, right = bands_of(both["score"]), bands_of(both["depression"])
+    assert [wrong.count(name) for name in BANDS] == [0, 0, 56, 42, 52]
+    assert [right.count(name) for name in BANDS] == [68, 30, 41, 9, 2]
+    assert sum(a != b for a, b in zip(wrong, right, strict=True)) == 148
+
+
+def test_doubled_without_recoding_nobody_is_well_and_20_leave_the_range(folder):
+    scores = published(folder, "dass21_scores.csv")
+    doubled = [2 * scores[f"dass21_{scale}"] for scale in ("depression", "anxiety", "stress")]
+    assert [bands_of(doubled[0]).count(name) for name in BANDS] == [0, 0, 58, 56, 127]
+    assert (doubled[0] > 42).sum() == 20
 
 
 def test_the_codes_of_the_file(folder):
@@ -83,7 +112,26 @@ def blocked(folder):
 
 @pytest.fixture(scope="module")
 def interleaved(folder):
-    return scored(folder, "cerq_items.csv", "CERQ-36", "standard", "cerq_{}")
+    return scored(folder, "cerq_items.csv", "CERQ-36", "standard", "cerq_{}")  # what would come out if the file were not refused
+
+
+def test_a_file_in_blocked_order_is_refused_as_the_usual_form(folder):
+    refused = mapped(folder, "cerq_items.csv", "CERQ-36", "standard", "cerq_{}").refused
+    assert refused is not None
+    assert refused.rule == "file:item_order"
+    assert "237 of 241 rows fit that of form blocked better" in refused.message
+
+
+def test_a_file_in_blocked_order_passes_as_such_and_so_do_its_columns_put_in_the_usual_order(folder):
+    assert mapped(folder, "cerq_items.csv", "CERQ-36", "blocked", "cerq_{}").refused is None
+    blocked = load_instrument("CERQ-36").forms["blocked"].items
+    columns = [f"cerq_{1 + blocked.index(str(item))}" for item in range(1, 37)]
+    assert mapped(folder, "cerq_items.csv", "CERQ-36", "standard", columns).refused is None
+    as_blocked = mapped(folder, "cerq_items.csv", "CERQ-36", "blocked", columns).refused
+    assert as_blocked is not None
+    assert "form standard better" in as_blocked.message
+    by_column = score_file(folder / "cerq_items.csv", "CERQ-36", tuple(columns), "user_id")
+    assert by_column.equals(score_file(folder / "cerq_items.csv", "CERQ-36", "cerq_{}", "user_id", form_version="blocked"))
 
 
 @pytest.mark.parametrize("scale", ORDER)
@@ -108,8 +156,34 @@ def test_the_usual_order_agrees_by_chance_only(folder, blocked, interleaved, sca
     assert blocked[scale].std() == pytest.approx(sd, abs=5e-5)
 
 
+def test_the_score_command_refuses_both_files_and_scores_them_in_their_own_form(folder):
+    with pytest.raises(VNSightError, match=r"dass21_items.csv, file:coding: declared 0-3, but codes 1 to 4 occur"):
+        score_file(folder / "dass21_items.csv", "DASS-21", "dass21_{}", "user_id")
+    with pytest.raises(VNSightError, match=r"cerq_items.csv, file:item_order: declared in the item order of form standard"):
+        score_file(folder / "cerq_items.csv", "CERQ-36", "cerq_{}", "user_id")
+    assert score_file(folder / "dass21_items.csv", "DASS-21", "dass21_{}", "user_id", form_version="one_based").height == 3 * 241
+    assert score_file(folder / "cerq_items.csv", "CERQ-36", "cerq_{}", "user_id", form_version="blocked").height == 9 * 241
+
+
 def test_no_row_agrees_on_all_nine_in_the_usual_order(folder, interleaved):
     theirs = published(folder, "cerq_scores.csv").rename({old: new for new, old in PUBLISHED_NAMES.items()})
     agreeing = sum((interleaved[s] == theirs[s]).cast(int) for s in ORDER)
     assert agreeing.max() < 9
     assert (agreeing == 0).sum() == 100
+
+
+ALPHAS = {  # Cronbach's alpha in blocked and in the usual order: why the order can be told from the answers alone
+    "self_blame": (0.802, 0.097), "acceptance": (0.740, 0.338), "rumination": (0.855, 0.493), "positive_refocusing": (0.911, -0.014),
+    "planning": (0.880, 0.174), "positive_reappraisal": (0.856, 0.348), "perspective": (0.863, -0.039),
+    "catastrophizing": (0.784, 0.158), "other_blame": (0.807, 0.004),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scale", ORDER)
+def test_alpha_in_either_order(folder, blocked, interleaved, scale):
+    codes = pl.read_csv(folder / "cerq_items.csv").sort("user_id")
+    one = load_instrument("CERQ-36")
+    for version, scores, alpha in zip(("blocked", "standard"), (blocked, interleaved), ALPHAS[scale], strict=True):
+        places = [1 + one.forms[version].items.index(item) for item in one.subscales[scale].items]
+        within = sum(codes[f"cerq_{p}"].var() for p in places)
+        assert round(4 / 3 * (1 - within / scores[scale].var()), 3) == alpha

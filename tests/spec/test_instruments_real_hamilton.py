@@ -50,6 +50,66 @@ def test_what_lacks_an_item_is_not_silently_totalled(scores):
     assert lacking["source_score"].null_count() == 0  # the source counted the gap as 0; its total stays beside ours
 
 
+@pytest.fixture(scope="module")
+def totals(rated, shared_data):
+    """participant, diagnosis, published total, and two sums of the items with gaps as 0: of our 17, and with both ratings of weight."""
+    people = pl.read_csv(shared_data / "ds000030" / "participants.tsv", separator="\t", infer_schema=False)
+    points = [pl.col(name).replace(["n/a", "-9999"], "0").cast(pl.Int64) for name in (*ITEMS, "hamilton16b")]
+    sums = rated.select(
+        "participant_id", pl.col("hamd_17").cast(pl.Int64).alias("published"), pl.sum_horizontal(points[:-1]).alias("own"),
+        pl.sum_horizontal(points).alias("both"),
+    )  # fmt: skip
+    return sums.join(people.select("participant_id", "diagnosis"), on="participant_id")
+
+
+def test_what_the_published_total_is_made_of(totals):
+    assert (totals["published"] == totals["own"]).sum() == 136
+    assert (totals["published"] == totals["both"]).sum() == 142  # they added both ratings of weight, and gaps as 0
+    assert (totals["published"].sum(), totals["own"].sum()) == (1401, 1392)
+
+
+@pytest.mark.parametrize(("group", "n", "published", "own"), [
+    ("SCHZ", 50, (9.3600, 7.4608), (9.2600, 7.3950)), ("BIPOLAR", 49, (12.0204, 8.4026), (11.9388, 8.2825)),
+    ("ADHD", 43, (8.0000, 5.0048), (8.0000, 5.0048)),
+])  # fmt: skip
+def test_means_by_diagnosis(totals, group, n, published, own):
+    rows = totals.filter(diagnosis=group)
+    assert rows.height == n
+    assert (rows["published"].mean(), rows["published"].std()) == pytest.approx(published, abs=5e-5)
+    assert (rows["own"].mean(), rows["own"].std()) == pytest.approx(own, abs=5e-5)
+
+
+@pytest.mark.parametrize(("column", "counts"), [("published", [65, 38, 24, 4, 11]), ("own", [65, 38, 24, 5, 10])])
+def test_bands(totals, column, counts):
+    total = load_instrument("HAM-D-17").subscales["total"]
+    named = [total.band(value) for value in totals[column]]
+    assert [named.count(name) for name in total.bands.ends] == counts
+
+
+def test_our_scores_are_those_sums_where_nothing_is_missing(scores, totals):
+    complete = scores.drop_nulls("score").join(totals, on="participant_id")
+    assert complete.height == 138
+    assert (complete["score"] == complete["own"]).all()
+
+
+def test_both_ratings_of_weight_on_one_form_count_once(rated, scores):
+    mapping = {"instrument": "HAM-D-17", "form_version": "weight_both", "items": [*ITEMS[:-1], "hamilton16b", "hamilton17"],
+               "response_id": "n", "patient_id": "participant_id", "completed_at_constant": "2020-01-01T00:00:00Z",
+               "missing": ["n/a", "-9999"]}  # fmt: skip
+    table = map_wide(rated.with_columns(pl.col("n").cast(pl.String)), read_mapping(mapping), load_instruments())
+    keyed = table.responses.with_columns(pl.col("response_id").cast(pl.Int64).alias("response_key"), pl.lit(0).alias("patient_key"))
+    assert score_responses(keyed, load_instruments())["score"].equals(scores.sort("response_key")["score"])
+
+
+def test_rows_with_a_sentinel_that_is_not_declared_are_refused(rated):
+    mapping = {"instrument": "HAM-D-17", "form_version": "weight_measured", "items": [*ITEMS[:-2], "hamilton16b", "hamilton17"],
+               "response_id": "n", "patient_id": "participant_id", "completed_at_constant": "2020-01-01T00:00:00Z",
+               "missing": ["n/a"]}  # fmt: skip
+    table = map_wide(rated.with_columns(pl.col("n").cast(pl.String)), read_mapping(mapping), load_instruments())
+    assert table.bad["reasons"].to_list() == [["hamilton16b:range"]] * 27
+    assert table.responses.height == 115
+
+
 def test_thoughts_of_suicide(rated):
     alert = next(s for s in load_instrument("HAM-D-17").safety if s.item == "3")
     assert (rated["hamilton3"].cast(pl.Int64, strict=False) >= alert.at_least).sum() == 21
