@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Literal
 
 from schemas.errors import UsageError
+from schemas.instrument import load_instrument
 from schemas.instrument_parts import Sourced
 from schemas.typed import parse_yaml, read_typed
 
@@ -46,6 +47,10 @@ class Definitions:
 
     definitions: Mapping[str, OutcomeDefinition]
     domains: tuple[Benefit, ...] = ()
+
+    def __post_init__(self) -> None:
+        for one in self.domains:
+            load_instrument(one.instrument).subscale(one.subscale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +96,7 @@ def _text(name: str) -> str:
 
 
 def read_definitions(text: str, where: str) -> Definitions:
-    """Read the text of a definitions file; `UsageError` names file, place and what was expected."""
+    """Read the text of a definitions file; `UsageError` names file, place and what was expected, or a score that no instrument has."""
     read: Definitions = read_typed(Definitions, parse_yaml(text, where), where)
     return read
 

@@ -96,9 +96,15 @@ class Instrument(Sourced):
             possible = possible and present + sum(i not in points for i in items) >= needed
         return True if sure else None if possible else False
 
+    def subscale(self, name: str) -> Subscale:
+        """One of its scores; `UsageError` names those that exist."""
+        if name not in self.subscales:
+            raise UsageError(f"{self.id} has no subscale {name}; there are: {', '.join(self.subscales)}")
+        return self.subscales[name]
+
     def direction_of(self, subscale: str) -> Direction:
-        """Which way is worse for one subscale."""
-        return self.subscales[subscale].direction or self.direction
+        """Which way is worse for one subscale; `UsageError` as above."""
+        return self.subscale(subscale).direction or self.direction
 
     def _fail(self, place: str, problem: str) -> None:
         raise UsageError(f"instrument {self.id}, {place}: {problem}")

@@ -138,6 +138,12 @@ def test_an_unknown_instrument_names_those_there_are():
         load_instrument("BDI")
 
 
+def test_an_unknown_subscale_names_those_there_are():
+    for ask in (load_instrument("ERQ").subscale, load_instrument("ERQ").direction_of):
+        with pytest.raises(UsageError, match="ERQ has no subscale total; there are: reappraisal, suppression"):
+            ask("total")
+
+
 def test_every_number_has_a_source():
     def walk(value):
         if dataclasses.is_dataclass(value):

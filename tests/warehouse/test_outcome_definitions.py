@@ -219,11 +219,16 @@ def test_visits_and_landmark_are_read_with_their_sources():
     assert all(w.source and w.confidence for w in visits.visits.values())
 
 
+BENEFIT = "definitions: {{}}\ndomains: [{{domain: d, instrument: {}, subscale: {}, value: 1, unit: points, source: s, confidence: S}}]"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("definitions: {x: {label: a, rule: b, scores: some, source: s, confidence: S}}", r"definitions\.x\.scores: expected one of"),
         ("definitions: {x: {label: a, rule: b, scores: all, confidence: S}}", r"definitions\.x: source is missing"),
+        (BENEFIT.format("BDI", "total"), "no instrument is called BDI; there are: BDI-II"),
+        (BENEFIT.format("ERQ", "total"), "ERQ has no subscale total; there are: reappraisal, suppression"),
     ],
 )
 def test_a_broken_definition_is_said_in_words(text, message):
