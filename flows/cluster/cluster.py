@@ -26,6 +26,7 @@ from schemas.errors import UsageError, VNSightError
 
 _POLL_S = 0.2
 _READY_S = 90.0  # 8 s on a quiet machine
+_TRY_AGAIN_S = 10.0  # one that ends at once is not started over and over
 _LARGE_LOG = 20 << 20
 
 Progress = Callable[[str, int, int], None]
@@ -48,6 +49,11 @@ class Member:
     def up(self) -> bool:
         """Whether it runs."""
         return self.process is not None and self.process.alive()
+
+    @property
+    def fallen(self) -> bool:
+        """Whether it ended without having been stopped."""
+        return self.process is not None and not self.process.alive()
 
 
 class Cluster:
@@ -101,20 +107,33 @@ class Cluster:
         """How each server is, in the order of starting."""
         return [Member(name, getattr(self.ports, SERVERS[name].port), processes.read(self._pid_file(name))) for name in NAMES]
 
-    def start(self, names: Sequence[str] | str = NAMES, *, which: str = jars.SETS[0], progress: Progress = _silent) -> list[str]:
+    def start(self, names: Sequence[str] | str = NAMES, *, which: str | None = None, progress: Progress = _silent) -> list[str]:
         """Start the named servers that do not run, and give their names; they are not ready yet (`wait_ready`).
 
-        `UsageError` without Java, for an unknown name, or when somebody else has the port.
+        `which` is the set of jars, by default that of the last start. `UsageError` without Java, for an unknown name, or when somebody
+        else has the port.
         """
         wanted = _check(names)
-        jars.check_set(which)
+        if which is not None:
+            jars.check_set(which)
+        return self._start_those(lambda m: m.name in wanted and not m.up, which, progress)
+
+    def raise_fallen(self) -> list[str]:
+        """Start again the servers that ended without having been stopped, and give their names; they are not ready yet.
+
+        One that was started less than `_TRY_AGAIN_S` ago is left for later. Servers that were never started here (containers have
+        keepers of their own) are nobody's to raise. Errors as in `start`.
+        """
+        return self._start_those(lambda m: m.fallen and time.time() - self._pid_file(m.name).stat().st_mtime > _TRY_AGAIN_S)
+
+    def _start_those(self, which_of: Callable[[Member], bool], which: str | None = None, progress: Progress = _silent) -> list[str]:
         with self._alone():
-            missing = [m for m in self.status() if m.name in wanted and not m.up]
-            if missing:
-                setting = self._setting(which, progress)
-                for member in missing:
+            chosen = [m for m in self.status() if which_of(m)]
+            if chosen:
+                setting = self._setting(which or self._set_of_last_start(), progress)
+                for member in chosen:
                     self._start(member, setting)
-        return [m.name for m in missing]
+        return [m.name for m in chosen]
 
     def stop(self, names: Sequence[str] | str = NAMES, *, kill: bool = False) -> list[str]:
         """End the named servers that run, the last started first, and give their names: SIGTERM and then SIGKILL, or at once SIGKILL."""
@@ -168,6 +187,10 @@ class Cluster:
     def _ports_file(self) -> Path:
         return self.folder / "ports.json"
 
+    @property
+    def _set_file(self) -> Path:
+        return self.folder / "run" / "jars.set"
+
     def _pid_file(self, name: str) -> Path:
         return self.folder / "run" / f"{name}.pid"
 
@@ -187,7 +210,11 @@ class Cluster:
         setting = Setting(self.folder, self.folder / "data", self.ports, self.hosts, jars.require_java(), fetched)
         write_configuration(setting)
         self.ports.write(self._ports_file)
+        self._set_file.write_text(which, encoding="utf-8")
         return setting
+
+    def _set_of_last_start(self) -> str:
+        return self._set_file.read_text(encoding="utf-8") if self._set_file.exists() else jars.SETS[0]
 
     def _start(self, member: Member, setting: Setting) -> None:
         name, log = member.name, self._log(member.name)

@@ -69,6 +69,16 @@ class Flink:
         latest = max(jobs, key=lambda j: j["start-time"])
         return Job(latest["jid"], latest["name"], latest["state"])
 
+    def wait_for(self, name: str, patience_s: float, *, other_than: str = "") -> Job:
+        """The job of a name once it is at work; `VNSightError` after the patience. `other_than`: id of one that does not count."""
+        until = time.monotonic() + patience_s
+        while time.monotonic() < until:
+            job = self.find(name)
+            if job is not None and job.id != other_than and job.at_work:
+                return job
+            time.sleep(0.3)
+        raise VNSightError(f"the job was submitted and did not appear in {patience_s:g} s; see the log of the job server")
+
     def watermark_ms(self, job: Job) -> int | None:
         """Event time the slowest step of a job has reached, in UTC ms; `END_MS` and more at the end of time, None before anything."""
         found = []
@@ -121,7 +131,7 @@ class Flink:
             if said["status"]["id"] == "COMPLETED":
                 if place := (said.get("operation") or {}).get("location"):
                     return str(place)
-                raise SavepointFailed(f"the savepoint failed: {str(said.get('operation'))[:300]}; the job goes on, try again")
+                raise SavepointFailed(f"the savepoint failed: {_reason(said.get('operation'))}; the job goes on, try again")
             time.sleep(0.3)
         raise SavepointFailed(f"the savepoint was not complete after {patience_s:g} s; the job goes on, try again")
 
@@ -143,3 +153,10 @@ class Flink:
         except (httpx.HTTPError, ValueError) as error:
             why = type(error).__name__
             raise FlinkAway(f"Flink at {self.address} does not answer ({why}); is it up? vnsight cluster status") from error
+
+
+def _reason(operation: Any) -> str:
+    """What went wrong in the end, of a failed operation: the message of the innermost exception its stack trace names."""
+    trace = str(operation["failure-cause"]["stack-trace"]) if operation else "Flink does not say why"
+    causes = [line for line in trace.splitlines() if not line.startswith("\t")]
+    return causes[-1].rpartition("Exception: ")[2][:300]

@@ -76,7 +76,8 @@ class Supervisor:
                 idle = self._look()
                 self.show(self.status, True)
                 if self.options.until_idle and idle and not waiting_updates(self.ws.home):
-                    self.flink.cancel(self._job(must=True))
+                    if job := self._job():
+                        self.flink.cancel(job)
                     self._say("stopped", "all is read")
                     return None
                 if self.stop.wait(max(0.2, self.options.commit_s - (time.monotonic() - began))):
@@ -123,7 +124,7 @@ class Supervisor:
             begin_positions(self.ws.home, {f"{topic}/{number}": low for topic, number, low in seen.places})
         hand_over(self.ws, self.cluster, self.memory.name, self.options, seen.places, resume)
         milestone("engine:submitted")
-        job, self.begun = self._wait_for_job(), time.monotonic()
+        job, self.begun = self.flink.wait_for(self.memory.name, 120, other_than=self.memory.job), time.monotonic()
         self.memory = Remembered(
             self.memory.name, job.id, "", self.options.cells, self.memory.starts + 1, known, self.topics.name,
             self.memory.made_anew if resume else {},
@@ -212,6 +213,7 @@ class Supervisor:
         weight, status.late = self.flink.checkpoints(job), self.flink.late(job)
         self.away = 0.0
         self.alarm.over("away")
+        self.alarm.over("server ended")
         if weight.completed:  # a job that fails before its first checkpoint has not come back
             self.pause = 1.0
             self.alarm.over("gone")
@@ -278,20 +280,19 @@ class Supervisor:
             self.submit()
         return False
 
-    def _job(self, must: bool = False) -> Any:
-        job = self.flink.find(self.memory.name)
-        if job is None and must:
-            raise VNSightError(f"job {self.memory.name}: Flink does not know it")
-        return job
+    def _job(self) -> Job | None:
+        self._raise_servers()
+        return self.flink.find(self.memory.name)
 
-    def _wait_for_job(self, patience_s: float = 120.0) -> Job:
-        until = time.monotonic() + patience_s
-        while time.monotonic() < until:
-            job = self._job()
-            if job is not None and job.id != self.memory.job and job.at_work:
-                return Job(job.id, job.name, job.state)
-            time.sleep(0.3)
-        raise VNSightError(f"the job was submitted and did not appear in {patience_s:g} s; see the log of the job server")
+    def _raise_servers(self) -> None:
+        """Start the servers of this machine again that ended by themselves, as a task manager can while its tasks are torn down."""
+        try:
+            fallen = self.cluster.raise_fallen()
+        except VNSightError as error:  # Java is gone, or somebody else has the port: as good as away
+            raise FlinkAway(str(error)) from error
+        if fallen:
+            self._say("waiting", f"ended without being stopped, and is started again: {', '.join(fallen)}")
+            self.alarm.tell("server ended", f"{self.status.message}. Its log says why: {self.cluster.folder / 'log'}")
 
     def _say(self, state: Any, message: str) -> None:
         self.status.state, self.status.message = state, message

@@ -154,6 +154,34 @@ def test_only_what_is_missing_is_started(dummy: Cluster):
     assert {m.name: m.process for m in dummy.status() if m.name != "kafka"} == kept
 
 
+def test_a_server_that_ended_by_itself_is_raised_but_not_one_that_was_stopped(dummy: Cluster, monkeypatch: pytest.MonkeyPatch):
+    assert dummy.raise_fallen() == []  # nothing was ever started
+    dummy.start()
+    dummy.stop("jobserver")
+    os.kill(next(m.process.pid for m in dummy.status() if m.name == "taskmanager"), signal.SIGKILL)
+    await_(lambda: [m.name for m in dummy.status() if m.fallen] == ["taskmanager"])
+    assert dummy.raise_fallen() == []  # it was started a moment ago: not over and over
+    monkeypatch.setattr(module, "_TRY_AGAIN_S", 0.0)
+    assert dummy.raise_fallen() == ["taskmanager"]
+    assert [m.name for m in dummy.status() if not m.up] == ["jobserver"]
+    assert dummy.raise_fallen() == []
+
+
+def test_a_server_is_raised_with_the_jars_it_was_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    used: list[str] = []
+    monkeypatch.setattr(module.jars, "require_java", lambda: "java")
+    monkeypatch.setattr(module.jars, "fetch", lambda _folder, which, _progress: used.append(which))
+    monkeypatch.setattr(module, "write_configuration", lambda _: None)
+    monkeypatch.setattr(module, "SERVERS", {n: Server(s.port, lambda *_: ["true"], s.ready) for n, s in module.SERVERS.items()})
+    monkeypatch.setattr(module, "_TRY_AGAIN_S", 0.0)
+    cluster = Cluster(tmp_path / "flink", Ports.free())
+    cluster.start("zookeeper", which=jars.SETS[-1])
+    await_(lambda: cluster.status()[0].fallen)
+    assert cluster.raise_fallen() == ["zookeeper"]
+    assert used == [jars.SETS[-1]] * 2
+    cluster.stop(kill=True)
+
+
 @pytest.mark.parametrize("kill", [False, True])
 def test_one_server_is_stopped_and_started_again(dummy: Cluster, kill: bool):
     dummy.start()

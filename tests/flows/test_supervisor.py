@@ -22,9 +22,14 @@ from flows.steps import Outcome
 from flows.stream.status import Status, read_status
 from pipelines.kafka import Ends, Partition, Unreachable
 from pipelines.updates import note_positions, positions
-from schemas.errors import VNSightError
+from schemas.errors import UsageError, VNSightError
 from schemas.workspace import open_workspace
 
+NOT_NOW = """java.util.concurrent.CompletionException: org.apache.flink.CheckpointException: of the job
+\tat org.apache.flink.Somewhere
+Caused by: org.apache.flink.CheckpointException: a step is not running
+\tat org.apache.flink.Elsewhere
+"""
 WANTED = frozenset({"vnsight.devices", "vnsight.visits"})
 
 
@@ -99,7 +104,7 @@ class FakeFlink:
         if "/savepoints/" in path:
             if self.spoilt:
                 self.spoilt -= 1
-                return {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": "a step is not running"}}
+                return {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": {"stack-trace": NOT_NOW}}}
             self.jobs[-1]["state"] = "CANCELED"
             return {"status": {"id": "COMPLETED"}, "operation": {"location": "file:/savepoints/s1"}}
         if method == "PATCH":
@@ -114,10 +119,11 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     home.mkdir()
     (home / "vnsight.toml").write_text('[[source]]\nname = "stream"\nconnector = "kafka"\nservers = "127.0.0.1:1"\n')
     ws, clock, fake = open_workspace(home), Clock(), FakeFlink()
-    here = SimpleNamespace(ws=ws, clock=clock, flink=fake, told=[], resumed=[], behind={}, said=[])
+    here = SimpleNamespace(ws=ws, clock=clock, flink=fake, told=[], resumed=[], behind={}, said=[], fallen=[])
     here.partitions = {Partition("vnsight.devices", 0)}
     here.topics = lambda: TopicsSeen(WANTED, frozenset(here.partitions), {p: Ends(0, here.behind.get(p.topic, 0)) for p in here.partitions})
     cluster = SimpleNamespace(rest="http://127.0.0.1:2", folder=tmp_path / "flink")
+    cluster.raise_fallen = lambda: [here.fallen.pop()] if here.fallen else []
     cluster.latest_checkpoint = lambda job: f"/checkpoints/{job}/chk-9"
     cluster.beam_arguments = lambda checkpoint_ms, resume: here.resumed.append(resume) or []
 
@@ -303,7 +309,35 @@ def test_a_drain_waits_while_flink_is_away_and_tries_a_failed_savepoint_again(wo
     world.clock.on_sleep = come_back
     made.drain()
     assert remembered(world)["savepoint"] == "file:/savepoints/s1"
-    assert any("the savepoint failed" in message for _, message in world.said)
+    assert any("the savepoint failed: a step is not running; " in message for _, message in world.said)
+
+
+def test_a_server_that_ended_by_itself_is_started_again_and_the_owner_told_once(world):
+    made = world.make()
+    made.start()
+    world.fallen = ["taskmanager", "taskmanager"]
+    for _ in range(4):
+        made._look()
+    assert world.fallen == []
+    assert sum("started again: taskmanager" in message for _, message in world.said) == 2
+    assert of(world.told) == ["server ended", "server ended"]  # the job was at work between the two: another trouble
+    world.fallen = ["taskmanager"]
+    made.drain()
+    assert world.fallen == []
+    assert remembered(world)["savepoint"] == "file:/savepoints/s1"
+
+
+def test_a_server_that_cannot_be_started_again_does_not_end_the_stream(world):
+    made = world.make()
+    made.start()
+
+    def refuse() -> list[str]:
+        raise UsageError("taskmanager: another program listens on port 1")
+
+    made.cluster.raise_fallen = refuse
+    assert not made._look()
+    assert made.status.state == "waiting"
+    assert "another program listens" in made.status.message
 
 
 def test_a_drain_that_cannot_be_done_leaves_the_job_alone(world):
