@@ -15,7 +15,7 @@ Null breaks `required` only; every other check looks at values that are there. E
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,11 +36,30 @@ class Check:
     expectation: str
     arguments: dict[str, Any] = field(hash=False)
     query: str
+    failing: str = ""
+    """Of a check of single rows: the condition a failing row meets."""
 
     @property
     def sql(self) -> str:
         """The query as anyone can run it."""
         return self.query.replace("{batch}", self.table)
+
+
+def all_at_once(checks: Sequence[Check]) -> str:
+    """One query, with `{batch}` for the table, that returns a row exactly when at least one of the checks of a table fails.
+
+    Conditions on single rows are asked in one pass over the table, which is most of them.
+    """
+    conditions = [f"({c.failing})" for c in checks if c.failing]
+    parts = [f"select 1 from {{batch}} where {' or '.join(conditions)}"] if conditions else []
+    parts += [f"select 1 from ({c.query})" for c in checks if not c.failing]
+    return f"select 1 as broken from ({' union all '.join(parts)}) limit 1"
+
+
+def which_fail(checks: Sequence[Check]) -> str:
+    """One query, with `{batch}` for the table, that returns a row: for each of the checks of a table, in their order, whether it fails."""
+    columns = [f"coalesce(bool_or({c.failing}), false)" if c.failing else f"exists (select 1 from ({c.query}))" for c in checks]
+    return f"select {', '.join(f'{column} as c{i}' for i, column in enumerate(columns))} from {{batch}}"
 
 
 def checks_of(contract: Contract, windows_days: tuple[int, ...]) -> tuple[Check, ...]:
@@ -87,7 +106,7 @@ def _value_checks(name: str, column: Column) -> Iterator[tuple[str, str, dict[st
 
 def _check(contract: Contract, column: Column, rule: str, meaning: str, expectation: str, arguments: dict[str, Any], failing: str) -> Check:
     query = f"select {_keys(contract)} from {{batch}} where {failing}"
-    return Check(contract.name, rule, column.severity, meaning, expectation, arguments, query)
+    return Check(contract.name, rule, column.severity, meaning, expectation, arguments, query, failing)
 
 
 def _unique(contract: Contract) -> Check:

@@ -7,10 +7,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib.resources import files as resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
+import polars as pl
 
 from quality.results import CheckResult
 from schemas.contract import MARTS, SOURCES, Contract, load_contract
@@ -20,6 +23,7 @@ from warehouse.connection import quote, write_window
 from warehouse.definitions import TABLES, fill_definitions
 from warehouse.staged import STAGED, staged_view
 from warehouse.statistics import create_functions
+from warehouse.storage import guard_storage
 from warehouse.streamed import newer, shown, streamed_table
 from warehouse.swap import remove_candidate
 
@@ -30,6 +34,10 @@ VIEWS = {  # what can be large stays in Parquet and is only referred to
 SQL_MARTS = (  # in this order: the later ones read the earlier and their temporary tables
     "exposures", "responders", "durability", "strata", "dose_response", "synergy", "autonomic", "safety",
 )  # fmt: skip
+_RESULTS: dict[str, pl.DataType] = {
+    "table": pl.String(), "rule": pl.String(), "severity": pl.String(), "success": pl.Boolean(), "failed_rows": pl.Int64(),
+    "total_rows": pl.Int64(), "meaning": pl.String(), "owner": pl.String(), "sample": pl.List(pl.String()), "query": pl.String(),
+}  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -49,16 +57,14 @@ def build_window(ws: Workspace, path: Path, files: Mapping[str, Sequence[str]], 
     A table without files is there with its columns and no rows. Errors of disk and SQL become `VNSightError`.
     """
     remove_candidate(path)
+    with guard_storage(f"build of {path.name}"):
+        path.write_bytes(_empty_window())
     with write_window(path, f"build of {path.name}") as connection:
         _create_streamed(connection, ws, files)
         for name, table in VIEWS.items():
             _create_view(connection, ws, name, files.get(table, ()), files.get(streamed_table(name), ()))
         _create_ledger(connection, ws, "ledger", files.get("ledger/ledger", ()), "load, source, file, bin")
         _create_ledger(connection, ws, "stream_agreement", files.get("ledger/agreement", ()), "load, mart")
-        create_functions(connection)
-        for name in (*TABLES, "freshness", "quality_results", "vnsight_meta"):
-            connection.execute(_sql("tables", f"{name}.sql"))
-        fill_definitions(connection)
         _fill_freshness(connection, ws, files, meta)
         _create_dose_28d(connection, ws)
         for source in STAGED:
@@ -66,6 +72,19 @@ def build_window(ws: Workspace, path: Path, files: Mapping[str, Sequence[str]], 
         for name in SQL_MARTS:
             _create_sql_mart(connection, ws, name)
         _write_meta(connection, meta)
+
+
+@cache
+def _empty_window() -> bytes:
+    """A window file with what is the same in all of them: functions, definitions and empty tables. They take half a second to make."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.duckdb"
+        with write_window(path, "build of an empty window") as connection:
+            create_functions(connection)
+            for name in (*TABLES, "freshness", "quality_results", "vnsight_meta"):
+                connection.execute(_sql("tables", f"{name}.sql"))
+            fill_definitions(connection)
+        return path.read_bytes()
 
 
 def stamp_window(path: Path, meta: WindowMeta) -> None:
@@ -77,14 +96,11 @@ def stamp_window(path: Path, meta: WindowMeta) -> None:
 
 def add_results(path: Path, load: int, results: Sequence[CheckResult]) -> None:
     """Write the results of the audit into a candidate, in place of any that are there."""
-    rows = [
-        [load, r.table, r.rule, r.severity, r.success, r.failed_rows, r.total_rows, r.meaning, r.owner, list(r.sample), r.query]
-        for r in results
-    ]
+    found = pl.DataFrame([{name: getattr(r, name) for name in _RESULTS} for r in results], schema=_RESULTS).to_arrow()
     with write_window(path, f"results of the audit in {path.name}") as connection:
         connection.execute("delete from quality_results")
-        if rows:
-            connection.executemany(f"insert into quality_results values ({', '.join('?' * len(rows[0]))})", rows)
+        connection.register("found", found)
+        connection.execute(f"insert into quality_results by name select {load} as load, * from found")
 
 
 def _sql(folder: str, name: str) -> str:

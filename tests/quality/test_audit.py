@@ -40,6 +40,15 @@ def failures(result: AuditResult) -> dict[str, int | None]:
     return {f"{c.table}.{c.rule}": c.failed_rows for c in result.failed}
 
 
+def test_a_table_without_a_fault_is_asked_once(ws, monkeypatch):
+    asked = []
+    monkeypatch.setattr("quality.audit._each_alone", lambda _, checks: asked.append([c.rule for c in checks]) or {})
+    audit(candidate(ws, small_load(ws, 1, n=30), CompleteLoad(0, {})), load_contracts(), ws.settings, 1)
+    assert asked == []  # no pattern with braces or colons made the one question unanswerable
+    audited(ws, people=[GOOD, patient(2, sex="male?")])
+    assert asked == [["sex:enum"]]
+
+
 def test_a_clean_candidate_and_an_empty_one_pass(ws):
     clean = audit(candidate(ws, small_load(ws, 1, n=30), CompleteLoad(0, {})), load_contracts(), ws.settings, 1)
     assert failures(clean) == {}
