@@ -63,6 +63,7 @@ def test_any_order_any_split_any_number_of_shards_gives_the_same_marts(undisturb
         assert_frame_equal(read_table(ws, loads, f"marts/{mart}"), undisturbed[2][mart])
 
 
+@pytest.mark.cluster  # long
 def test_two_workers_give_the_same_marts(undisturbed, tmp_path: Path):
     ws = workspace(tmp_path, shards=4, workers=2)
     loads = load_all(ws, [NAMES])

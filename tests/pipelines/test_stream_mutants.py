@@ -9,6 +9,7 @@ from pipelines.transforms import keyed
 from tests.pipelines.test_stream_orders import expected, run_stream
 from tests.stream_world import assert_same
 
+pytestmark = pytest.mark.cluster  # needs no server, but a minute and a half
 SEEDS = range(3)
 
 

@@ -4,6 +4,7 @@
 import random
 from functools import cache
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -59,6 +60,7 @@ def test_any_order_with_crashes_ends_in_the_rows_of_the_batch(seed, cells, steps
     assert_same(run_stream(2, steps, seed, cells, most_blocks=most_blocks).read(), expected(2))
 
 
+@pytest.mark.cluster  # long
 def test_a_thousand_orders_with_crashes_end_in_the_rows_of_the_batch():
     runner = run_stream(1000, 6, "thousand", cells=3, crashes=0.5)
     assert_same(runner.read(), expected(1000))
