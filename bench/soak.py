@@ -31,6 +31,7 @@ from warehouse.hash import content_hash
 
 MIB = 1 << 20
 PREFIX = "soak."
+SETTLE_S = 300  # so that what comes again is looked at again, and not only kept
 SERVERS = ("task_manager", "workers", "job_manager", "supervisor")
 CLI = (sys.executable, "-m", "flows.cli")
 
@@ -75,7 +76,7 @@ def soak(here: Cluster, study: Path, home: Path, minutes: float) -> tuple[int, l
     """Upload the study again and again for so many minutes; return records sent, samples, passes."""
     call = [
         *CLI, "stream", "--home", str(home), "--engine", "flink", "--cluster", str(here.folder), "--epoch", "10",
-        "--settle", "604800", "--idle", "5",
+        "--settle", str(SETTLE_S), "--idle", "5",
     ]  # fmt: skip
     samples: list[dict[str, float]] = []
     sent = passes = 0

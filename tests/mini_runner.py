@@ -74,7 +74,7 @@ class MiniRunner:
 
     def _to_cell(self, cell, block):
         s = self.keys["join", cell]
-        assert not list(self.join.process((cell, block), s.facts, s.news, s.timers) or ())
+        assert not list(self.join.process((cell, block), s.facts, s.news, s.copies, s.timers) or ())
 
     def advance(self, to_s: float):
         """Move the watermark and fire every timer it passes."""

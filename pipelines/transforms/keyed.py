@@ -65,7 +65,6 @@ class RouteDeviceFacts(beam.DoFn):  # type: ignore[misc]
         """Blocks for the cells."""
         key, data = element
         block, cells, known = unpack(data), self.options.cells.cells, devices.read()
-        news.write(b"1")
         due = _due(block, self.options.settle_s)
         tidy.set(Timestamp.of(due), dynamic_timer_tag=str(due))
         if block.source == "devices":
@@ -73,8 +72,9 @@ class RouteDeviceFacts(beam.DoFn):  # type: ignore[misc]
             rows, out = route_devices(block, before, [unpack(b) for b in facts.read()], cells)
             devices.write(pack(Block("devices", block.time_ms, rows)))
             _add_copies(copies, {"devices": before.height + block.facts.height - rows.height})
+            news.write(news.read() or b"0 0")
         else:
-            facts.add(data)
+            _add(data, facts, news, copies, self.options)
             out = list(send(block.facts, block.source, block.time_ms, self._owners(key, known), cells))
         for cell, part in out:
             yield cell, pack(part)
@@ -132,6 +132,20 @@ def _add_copies(copies: Any, more: Mapping[str, int]) -> None:
     copies.write(json.dumps({s: known.get(s, 0) + more.get(s, 0) for s in {*known, *more}}).encode())
 
 
+def _add(data: bytes, facts: Any, news: Any, copies: Any, options: StreamOptions) -> None:
+    """Keep a block, and make the state small at once when as much has come as was kept: a storm of copies must not wait for a look.
+
+    `news` holds the bytes that came since the last look or compaction, and those this one left; savepoints of before hold one number.
+    """
+    facts.add(data)
+    came, kept, *_ = (*map(int, (news.read() or b"0").split()), 0)
+    came += len(data)
+    if came > max(kept, options.least_bytes):
+        _compacted(facts, copies, 0)
+        came, kept = 0, sum(map(len, facts.read()))
+    news.write(b"%d %d" % (came, kept))
+
+
 def _compacted(facts: Any, copies: Any, most_blocks: int) -> dict[str, pl.DataFrame]:
     """The distinct facts of a key by source; many blocks, or blocks with copies, are written back as one per source."""
     blocks = [unpack(b) for b in facts.read()]
@@ -182,12 +196,12 @@ class JoinDoseToOutcomes(beam.DoFn):  # type: ignore[misc]
         element: KEYED,
         facts: Any = beam.DoFn.StateParam(FACTS),  # noqa: B008
         news: Any = beam.DoFn.StateParam(NEWS),  # noqa: B008
+        copies: Any = beam.DoFn.StateParam(COPIES),  # noqa: B008
         look: Any = beam.DoFn.TimerParam(LOOK),  # noqa: B008
     ) -> None:
         """Keep the block and look when its interval is over: one timer per interval, so that none can be pushed ahead for ever."""
         block = unpack(element[1])
-        facts.add(element[1])
-        news.write(b"1")
+        _add(element[1], facts, news, copies, self.options)
         due = _due(block, self.options.settle_s)
         look.set(Timestamp.of(due), dynamic_timer_tag=str(due))
 

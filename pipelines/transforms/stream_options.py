@@ -21,4 +21,5 @@ class StreamOptions:
     cells: CellOptions = field(default_factory=CellOptions)
     settle_s: float = 3600.0
     remember_days: float | None = None
-    most_blocks: int = 64  # of a key, before they are made one per source
+    most_blocks: int = 64  # of a key, before they are made one per source when somebody looks
+    least_bytes: int = 256 << 10  # that come to a key, before its blocks are made few without a look

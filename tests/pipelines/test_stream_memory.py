@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a stream keeps: facts of patients nobody hears of are let go and counted, what comes for them later is left to the night."""
 
+import json
 import time
 
 import polars as pl
@@ -68,3 +69,21 @@ def test_without_a_limit_nothing_is_let_go(monkeypatch):
     monkeypatch.setattr(time, "time_ns", lambda: now + 4000 * DAY_NS)
     hear(endless, lines_of(1), now)
     assert held_rows(endless) > 1.8 * full
+
+
+def test_a_storm_of_copies_before_anybody_looks_takes_no_room():
+    least = 30_000
+    runner = MiniRunner(StreamOptions("", cells=CellOptions(cells=1), least_bytes=least))
+    lines, weights = list(lines_of(0)), []
+    for _ in range(40):
+        for source, some in by_source(lines).items():
+            runner.hear(source, facts_of_lines(source, some), 0)  # no look: the watermark stands still
+        weights.append(max(sum(map(len, s.facts)) for s in runner.keys.values()))
+    assert runner.written == []
+    assert max(weights[20:]) <= 2 * max(weights[:3]) + least
+    runner.advance(float("inf"))
+    assert_same(runner.read(), batch_of(lines))
+    (join,) = (s for (step, _), s in runner.keys.items() if step == "join")
+    surveys = facts_of_lines("survey_responses", by_source(lines)["survey_responses"]).height
+    held = sum(b.facts.height for b in map(keyed.unpack, join.facts) if b.source == "survey_responses")
+    assert json.loads(join.copies.read())["survey_responses"] == 40 * surveys - held  # each copy is counted once, whenever it was found

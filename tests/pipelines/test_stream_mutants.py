@@ -24,10 +24,10 @@ def holds() -> bool:
 
 
 def lose_a_timer(patch):
-    def process(self, element, facts, news, look):
+    def process(self, element, facts, news, copies, look):
         if facts.read():  # a timer is thought to be there already
             look = type(look)()
-        original(self, element, facts, news, look)
+        original(self, element, facts, news, copies, look)
 
     original = keyed.JoinDoseToOutcomes.process
     patch.setattr(keyed.JoinDoseToOutcomes, "process", process)
@@ -74,11 +74,11 @@ def compact_to_the_last_block(patch):
 
 
 def drop_what_is_late(patch):
-    def process(self, element, facts, news, look):
+    def process(self, element, facts, news, copies, look):
         times = [unpack(b).time_ms for b in facts.read()]
         if times and unpack(element[1]).time_ms < max(times) - 2 * 86_400_000:
             return
-        original(self, element, facts, news, look)
+        original(self, element, facts, news, copies, look)
 
     original = keyed.JoinDoseToOutcomes.process
     patch.setattr(keyed.JoinDoseToOutcomes, "process", process)
