@@ -38,6 +38,7 @@ from warehouse.storage import guard_storage
 LEAST = 500  # messages: below this an epoch costs the same whatever it holds
 PRICES = 4  # times the shortest epoch: at most a quarter of the time goes into what every epoch costs
 LONGEST_PAUSE_S = 60.0
+_BY_HAND = ", run again to go on"  # the advice of a source to a run that ends; a stream tries again by itself
 BUSY_S = 1.0  # between two looks whether another run has ended
 Show = Callable[[Status, bool], None]  # the flag says that an epoch ended
 
@@ -77,7 +78,12 @@ class Sources:
 
     @property
     def trouble(self) -> str:
-        """What does not answer, and why."""
+        """What does not answer, why, and how long it is left alone."""
+        return "; ".join(f"{p.why}; tried again after {p.seconds:.0f} s" for p in self.pauses.values())
+
+    @property
+    def unanswered(self) -> str:
+        """What did not answer, and why, for a stream that tries no more."""
         return "; ".join(p.why for p in self.pauses.values())
 
     def pull(self, ws: Workspace, progress: Progress) -> list[Landed]:
@@ -94,7 +100,7 @@ class Sources:
                 self.pauses.pop(connector.name, None)
             except NotYet as error:
                 longer = min(LONGEST_PAUSE_S, 2 * pause.seconds)
-                self.pauses[connector.name] = _Pause(time.monotonic() + longer, longer, str(error))
+                self.pauses[connector.name] = _Pause(time.monotonic() + longer, longer, str(error).removesuffix(_BY_HAND))
         self.landed = len(landed)
         return landed
 
@@ -135,7 +141,7 @@ class Epochs:
                     break
                 if not any(self.status.lag_messages.values()):
                     stop.wait(began + self.options.interval_s - time.monotonic())
-            self._tell(state="stopped", message="")
+            self._tell(state="stopped", message=self.sources.unanswered)
             return None
         except BaseException as error:
             with suppress(VNSightError):  # the disk may be full
@@ -183,7 +189,8 @@ class Epochs:
                 outcomes.append(result)
             return result
 
-        self._tell(state="running", epoch=self.status.epoch + 1)
+        first = "" if self.status.epoch else f"streaming from {', '.join(c.name for c in self.sources.all)}; the first epoch is under way"
+        self._tell(state="running", epoch=self.status.epoch + 1, message=first or self.status.message)
         outcome = run_steps(self.ws, silent, do=do)
         held = outcome if outcome.state == "held" else None
         with guard_storage("tidying up"):

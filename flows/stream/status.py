@@ -16,7 +16,7 @@ Keys of the file, which is replaced whole by one rename at every change:
     rows_total      the same, since the stream started
     late            messages since the stream started that were stamped more than a day before the newest of their topic; on Flink,
                     since its job was begun or brought back, more than a day before the time of their partition
-    lag_messages    topic -> messages that still wait at the broker
+    lag_messages    topic -> messages that still wait at the broker; empty also while that is not known
     lag_seconds     age by its timestamp of the newest message read from the topic that is furthest behind; 0 when nothing waits
     epoch_seconds   step (pull, stage, audit, publish, all) -> seconds of the last epoch that brought any row
     waiting_files   landed files that no complete load has taken
@@ -108,7 +108,9 @@ def one_line(said: Mapping[str, Any]) -> str:
     rows, steps = said["rows"], said["epoch_seconds"]
     counted = ", ".join(f"{rows[b]:,} {b}" for b in BINS[1:] if rows[b])
     taken = " + ".join(f"{name} {steps[name]:.1f}" for name in ("pull", "stage", "audit", "publish") if name in steps)
-    lag = f"lag {sum(said['lag_messages'].values()):,} messages" + (f", {said['lag_seconds']:,.0f} s" if said["lag_seconds"] else "")
+    unheard = said["engine"] == "epochs" and said["message"] and not said["lag_messages"]
+    newest = f", {said['lag_seconds']:,.0f} s" if said["lag_seconds"] else ""
+    lag = "lag unknown" if unheard else f"lag {sum(said['lag_messages'].values()):,} messages{newest}"
     parts = [f"epoch {said['epoch']}", f"load {said['load']}", f"{rows['read']:,} rows" + (f" ({counted})" if counted else ""), lag]
     if said["late"]:
         parts.append(f"{said['late']:,} late")

@@ -227,7 +227,7 @@ def test_a_source_that_does_not_answer_is_asked_less_and_less_often(ws, monkeypa
     gaps = [b - a for a, b in itertools.pairwise(asked)]
     assert gaps[:6] == [1, 2, 4, 8, 16, 32]
     assert set(gaps[6:]) == {60}
-    assert sources.trouble == "moody: away"
+    assert sources.trouble.startswith("moody: away; tried again after ")
     moody.well = True
     now[0] += 60
     assert len(sources.pull(ws, silent)) == 1
@@ -360,6 +360,22 @@ def test_a_line_holds_what_matters():
         "epoch 7; load 5; 1,201 rows (1,200 accepted, 1 quarantined); lag 1,005 messages, 12 s; 3 late; 1.1 s (pull 0.1 + stage 1.0); "
         "2 files wait; broker away"
     )
+    status.lag_messages, status.lag_seconds = {}, 0.0
+    assert "; lag unknown; " in one_line(vars(status))
+    status.message = ""
+    assert "; lag 0 messages; " in one_line(vars(status))
+
+
+def test_what_did_not_answer_is_said_after_the_stop_too(ws, monkeypatch):
+    stop = threading.Event()
+    epochs = Epochs(ws, Options(0.1), lambda status, ended: shown.append(status.message) or (ended and stop.set()))
+    shown = []
+    monkeypatch.setattr(Moody, "list_new", lambda *_: (_ for _ in ()).throw(NotYet("moody: away, run again to go on")))
+    epochs.sources.all = [Moody()]
+    assert epochs.run(stop) is None
+    assert shown[0] == "streaming from moody; the first epoch is under way"
+    assert shown[-2:] == ["moody: away; tried again after 1 s", "moody: away"]
+    assert (read_status(ws)["state"], read_status(ws)["message"]) == ("stopped", "moody: away")
 
 
 def test_rows_without_a_patient_are_of_no_harm(ws, broker, unaudited):
