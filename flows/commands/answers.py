@@ -106,6 +106,9 @@ def trace(id: str, *, home: Home = None) -> int:
     found = trace_record(ws, id, read_secret(ws), live_tables(ws, complete), fates)
     if not found.height:
         OUT.print("no record carries this id in the published loads; look at `vnsight status` for files that wait, and check the spelling")
+        if any(table.startswith("streamed/") for table in complete.versions):
+            OUT.print("what came by a stream on Flink is traced once a nightly run has taken it (vnsight run); what it refused is in "
+                      f"{ws.home / 'streamed' / 'quarantine'}", soft_wrap=True)  # fmt: skip
         return 1
     counts = found.group_by("source", "bin").len().sort("source", "bin")
     print_table(f"{found.height:,} records", ("source", "bin", "records"), counts.rows())

@@ -201,6 +201,9 @@ def status(*, home: Home = None) -> None:
         if name != "versions" and value not in (None, "", []):
             OUT.print(f"  {name}: {value}")
     fresh = query(ws, "from freshness order by source")
+    patients = query(ws, "select count(*) as n from streamed").to_pylist()[0]["n"]
+    if patients:
+        OUT.print(f"the rows of {patients:,} patients come from the stream; freshness and ledger count them after the next nightly run")
     print_table("freshness", fresh.column_names, [tuple(r.values()) for r in fresh.to_pylist()])
 
 
