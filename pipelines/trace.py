@@ -30,16 +30,20 @@ def keys_for(identifier: str, secret: bytes | None) -> dict[str, int]:
 
 
 def trace(
-    ws: Workspace, identifier: str, secret: bytes | None, live: Mapping[str, Shards], dispositions: Sequence[str]
-) -> pl.DataFrame:
+    ws: Workspace, identifier: str, secret: bytes | None, live: Mapping[str, Shards], dispositions: Sequence[str],
+    refused: Sequence[str] = (),
+) -> pl.DataFrame:  # fmt: skip
     """Every row that carries the id, one line each (`TRACE_SCHEMA`), facts first, then rows that were not accepted.
 
-    live: table -> shard -> live file; dispositions: their live files; both as of the last complete load. Empty when nothing
-    carries the id. `bin` of a fact is what holds now; that of a disposition is what held at its load.
+    live: table -> shard -> live file; dispositions: their live files; refused: those of what a stream refused and no nightly run has
+    taken yet, where a file is a partition and a line an offset; all as of the last complete load. Empty when nothing carries the id.
+    `bin` of a fact is what holds now; that of the others is what held at their load.
     """
     keys = keys_for(identifier, secret)
     found = [_facts(ws, source, live.get(f"staged/{source}", {}), keys) for source in SOURCES]
-    fates = [_fates(ws, dispositions, sorted({key_text(k) for k in keys.values()}))] if dispositions and keys else []
+    texts = sorted({key_text(k) for k in keys.values()})
+    fates = [_fates(ws, dispositions, texts)] if dispositions and keys else []
+    fates += [_fates(ws, refused, texts, load="_load", bin=pl.lit("quarantined"))] if refused and keys else []
     return pl.concat([*found, *fates, pl.DataFrame(schema=TRACE_SCHEMA)]).sort("load", "source", "file", "line", maintain_order=True)
 
 
@@ -56,8 +60,8 @@ def _facts(ws: Workspace, source: str, shards: Shards, keys: Mapping[str, int]) 
     )  # fmt: skip
 
 
-def _fates(ws: Workspace, files: Sequence[str], texts: list[str]) -> pl.DataFrame:
+def _fates(ws: Workspace, files: Sequence[str], texts: list[str], **columns: str | pl.Expr) -> pl.DataFrame:
     rows = pl.scan_parquet([ws.home / p for p in files], include_file_paths="_path", hive_partitioning=False)
     hit = rows.filter(pl.col("record_id").str.split("/").list.first().is_in(texts)).collect()
     stored = pl.col("_path").str.strip_prefix(f"{ws.home}/")
-    return hit.select("source", "load", "file", "line", "bin", "rules", stored=stored)
+    return hit.select(**({c: c for c in TRACE_SCHEMA} | columns | {"stored": stored}))

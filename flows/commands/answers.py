@@ -102,13 +102,12 @@ def trace(id: str, *, home: Home = None) -> int:
 
     ws = find_workspace(home)
     complete = last_complete(ws)
-    fates = live_files(ws, "ledger/dispositions", complete.versions.get("ledger/dispositions"))
-    found = trace_record(ws, id, read_secret(ws), live_tables(ws, complete), fates)
+    fates, refused = (live_files(ws, table, complete.versions.get(table)) for table in ("ledger/dispositions", "streamed/quarantine"))
+    found = trace_record(ws, id, read_secret(ws), live_tables(ws, complete), fates, refused)
     if not found.height:
         OUT.print("no record carries this id in the published loads; look at `vnsight status` for files that wait, and check the spelling")
         if any(table.startswith("streamed/") for table in complete.versions):
-            OUT.print("what came by a stream on Flink is traced once a nightly run has taken it (vnsight run); what it refused is in "
-                      f"{ws.home / 'streamed' / 'quarantine'}", soft_wrap=True)  # fmt: skip
+            OUT.print("what a stream on Flink accepted is traced once a nightly run has taken it: vnsight run")
         return 1
     counts = found.group_by("source", "bin").len().sort("source", "bin")
     print_table(f"{found.height:,} records", ("source", "bin", "records"), counts.rows())

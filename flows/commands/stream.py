@@ -148,16 +148,19 @@ class _Panel:
 
 def status_table(said: dict[str, Any]) -> Table:
     """A status as a table of two columns."""
+    from flows.stream.status import lag_is_known
+
     table = Table(title=f"stream: {said['state']}", title_justify="left", box=SIMPLE_HEAD, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
     lag = {topic: n for topic, n in said["lag_messages"].items() if n}
+    quiet = "nothing" if lag_is_known(said) else "unknown"
     lines = {
         "epoch": f"{said['epoch']}, load {said['load'] or 'none yet'}, by process {said['pid']}",
         "rows, last": _counts(said["rows"]),
         "rows, all": _counts(said["rows_total"]),
         "late messages": text_of(said["late"]),
-        "waiting at the broker": f"{_counts(lag)} messages, newest read {said['lag_seconds']:,.0f} s old" if lag else "nothing",
+        "waiting at the broker": f"{_counts(lag)} messages, newest read {said['lag_seconds']:,.0f} s old" if lag else quiet,
         "seconds": ", ".join(f"{step} {seconds:.1f}" for step, seconds in said["epoch_seconds"].items()),
         "most messages of an epoch": text_of(said["bound"]),
         "files waiting": text_of(said["waiting_files"]),

@@ -103,14 +103,18 @@ def read_status(ws: Workspace) -> dict[str, Any] | None:
     return said
 
 
+def lag_is_known(said: Mapping[str, Any]) -> bool:
+    """Whether somebody said how much waits: epochs cannot while a broker does not answer, or before they asked it."""
+    return bool(said["engine"] != "epochs" or said["lag_messages"] or not said["message"])
+
+
 def one_line(said: Mapping[str, Any]) -> str:
     """A status in a line."""
     rows, steps = said["rows"], said["epoch_seconds"]
     counted = ", ".join(f"{rows[b]:,} {b}" for b in BINS[1:] if rows[b])
     taken = " + ".join(f"{name} {steps[name]:.1f}" for name in ("pull", "stage", "audit", "publish") if name in steps)
-    unheard = said["engine"] == "epochs" and said["message"] and not said["lag_messages"]
     newest = f", {said['lag_seconds']:,.0f} s" if said["lag_seconds"] else ""
-    lag = "lag unknown" if unheard else f"lag {sum(said['lag_messages'].values()):,} messages{newest}"
+    lag = f"lag {sum(said['lag_messages'].values()):,} messages{newest}" if lag_is_known(said) else "lag unknown"
     parts = [f"epoch {said['epoch']}", f"load {said['load']}", f"{rows['read']:,} rows" + (f" ({counted})" if counted else ""), lag]
     if said["late"]:
         parts.append(f"{said['late']:,} late")
