@@ -130,6 +130,14 @@ MAPPED = {
 }  # fmt: skip
 
 
+def _out_of_range(low: float | str | None, high: float | str | None, unit: str) -> str:
+    if low is None and high is None:
+        return "is outside what its instrument allows"
+    if high is None:
+        return f"is below {low} {unit}".rstrip()
+    return f"is {'above' if low is None else f'outside {low} to'} {high} {unit}".rstrip()
+
+
 def explain(contract: Contract, rule: str) -> str:
     """Say in words what breaking `column:rule` means, with the bounds and a hint, but never the value."""
     name, _, kind = rule.partition(":")
@@ -140,8 +148,7 @@ def explain(contract: Contract, rule: str) -> str:
         return f"{name} {MAPPED.get(kind, kind)}"
     what = {
         "null": "is required and missing", "type": f"is not of type {column.type}", "timestamp": "is not an ISO 8601 instant",
-        "range": "is outside what its instrument allows" if column.minimum is column.maximum is None
-        else f"is outside {column.minimum} to {column.maximum} {column.unit or ''}".rstrip(),
+        "range": _out_of_range(column.minimum, column.maximum, column.unit or ""),
         "pattern": "does not have the declared form",
         "enum": f"is none of {', '.join(column.valid_values)}", "grid": "cannot be set on this model", "unknown": "is not known",
         "zone": "has no zone", "nonexistent": "never was: clocks were set forward", "not_finite": "is not a finite number",

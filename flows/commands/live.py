@@ -71,7 +71,7 @@ class _Shown:
         self.bar("send", sent.rows, self.total)
         if self.bar.bars is None and time.monotonic() - self.told >= _TOLD_EVERY_S:
             self.told = time.monotonic()
-            ERR.print(f"{sent.rows:,} of {self.total:,} records, simulated time {_instant(sent.through_ms)}")
+            ERR.print(f"{sent.rows:,} of {self.total:,} records with their copies, simulated time {_instant(sent.through_ms)}")
 
 
 def _instant(ms: int) -> str:
@@ -87,8 +87,9 @@ def _sending(messages: Replay, place: str, how: LiveOptions) -> str:
 def _summary(sent: Sent) -> str:
     seconds = max(sent.seconds, 1e-3)
     lines = [
-        f"{sent.messages:,} messages ({sent.copies:,} duplicates, {sent.delayed:,} delayed by over an hour), {sent.records:,} records, "
-        f"{sent.size / 1e6:,.1f} MB in {sent.seconds:,.1f} s: {sent.messages / seconds:,.0f} messages a second"
+        f"{sent.messages:,} messages ({sent.copies:,} duplicates, {sent.delayed:,} delayed by over an hour), {sent.rows:,} records with "
+        f"{sent.rows - sent.records:,} copies, {sent.size / 1e6:,.1f} MB in {sent.seconds:,.1f} s: "
+        f"{sent.messages / seconds:,.0f} messages a second"
     ]
     if sent.files:
         lines.append(f"{sent.files:,} files")

@@ -23,6 +23,8 @@ def submit(
     arguments: Beam's own, which name the runner and its environment; to go on from a savepoint they name that too.
     """
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    pipeline = beam.Pipeline(options=PipelineOptions([*arguments, f"--job_name={name}", "--max_cache_memory_usage_mb=200"]))
+    # Beam would list the packages of this machine with pip, which an environment of uv has not
+    own = [f"--job_name={name}", "--max_cache_memory_usage_mb=200", "--experiments=disable_logging_submission_environment"]
+    pipeline = beam.Pipeline(options=PipelineOptions([*arguments, *own]))
     pipeline | "Kafka" >> ReadKafka(list(partitions), source) | "Marts" >> StreamMarts(options, staged)
     pipeline.run()
