@@ -12,8 +12,9 @@ from dataclasses import replace
 
 import polars as pl
 
+from flows.outdated import require_current
 from flows.plan import pass_plan_on
-from flows.steps import Candidate, Outcome, Progress, audit_candidate, publish_or_hold
+from flows.steps import Candidate, Outcome, Progress, audit_candidate, live_tables, publish_or_hold
 from pipelines.load import StagedLoad
 from pipelines.secret import read_secret
 from pipelines.spill import write_part
@@ -22,6 +23,7 @@ from schemas.load import LoadFiles
 from schemas.milestones import milestone
 from schemas.workspace import Workspace
 from warehouse import publish as shop
+from warehouse.delta import last_complete
 
 MOST = 500  # updates in one commit: memory stays bounded after a long pause
 
@@ -34,6 +36,7 @@ def commit_updates(ws: Workspace, progress: Progress) -> Outcome | None:
     waiting = waiting_updates(ws.home)[:MOST]
     if not waiting:
         return None
+    require_current(ws, live_tables(ws, last_complete(ws)))
     base = shop.refresh(ws)
     read_secret(ws)  # a workspace without one would have been streamed into by mistake
     load = base.load + 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from flows.outdated import outdated
 from flows.plan import drop_plan, read_plan, waiting_files, write_plan
 from flows.sources import connectors
 from flows.sources.connector import pull
@@ -24,7 +25,7 @@ from schemas.load import CompleteLoad, Landed, LoadFiles
 from schemas.milestones import milestone
 from schemas.workspace import Workspace
 from warehouse import publish as shop
-from warehouse.delta import live_shards
+from warehouse.delta import last_complete, live_shards
 
 Progress = Callable[[str, int, int], None]
 AGREEMENT: dict[str, pl.DataType] = {"load": pl.Int64(), "mart": pl.String()} | dict.fromkeys(
@@ -69,8 +70,15 @@ def live_tables(ws: Workspace, base: CompleteLoad) -> dict[str, dict[int, str]]:
 
 
 def stage(ws: Workspace, progress: Progress, *, all_shards: bool = False) -> Candidate | None:
-    """Stage the files that wait and build the candidate; None when nothing waits. Finishes a load that a crash cut off first."""
-    base = shop.refresh(ws)
+    """Stage the files that wait and build the candidate; None when nothing waits. Finishes a load that a crash cut off first.
+
+    Tables with other columns than contracts and settings ask for are derived anew from the facts, whether files wait or not.
+    """
+    base = last_complete(ws)
+    live = live_tables(ws, base)
+    old = outdated(ws, live)
+    if not old:
+        shop.refresh(ws)
     if not base.load:
         create_secret(ws)
     secret = read_secret(ws)
@@ -78,11 +86,14 @@ def stage(ws: Workspace, progress: Progress, *, all_shards: bool = False) -> Can
     files = read_plan(ws, load)
     if files is None:
         files = waiting_files(ws, base.load)
-        if not files and not all_shards:
+        if not files and not (all_shards or old):
             return None
         write_plan(ws, load, files)
     milestone("load:planned")
-    staged = reconciled(ws, stage_load(ws, files, load, live_tables(ws, base), secret, progress, all_shards=all_shards), base)
+    staged = stage_load(ws, files, load, live, secret, progress, all_shards=all_shards or bool(old))
+    if old:
+        staged = replace(staged, notes=(*staged.notes, f"derived anew, because the columns changed: {', '.join(old)}"))
+    staged = reconciled(ws, staged, base)
     progress("candidate", 0, 1)
     return Candidate(base, staged, shop.candidate(ws, staged.files, base))
 

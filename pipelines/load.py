@@ -178,7 +178,8 @@ def stage_load(
     ingested = first + _ingest(run, "ingest", [f for f in landed if f.source not in REFERENCES])
     milestone("load:ingested")
     moved, left = _moved(run, owners)
-    touched = left | (set(run.facts("patients")) | set(range(ws.settings.shards)) if all_shards or load == 1 else set())
+    everything = {n for s in SOURCES for n in run.facts(s)} | set(range(ws.settings.shards))  # with what waits for its owner
+    touched = left | (everything if all_shards or load == 1 else set())
     done = _stage(run, [s for i in ingested for s in i.spills] + moved, touched)
     milestone("load:staged")
     ledger = balance(load, landed, ingested, done)

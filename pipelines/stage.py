@@ -14,6 +14,7 @@ from pipelines.core.segments import RISING_COLUMNS, DoseOptions
 from pipelines.core.shard import StagedShard, stage_shard
 from pipelines.spill import SpillRef, read_spill, write_part
 from schemas.contract import SOURCES, load_contract
+from schemas.errors import VNSightError
 from schemas.frames import staged_schema
 
 RISING = {"staged/segments": frozenset(RISING_COLUMNS)}
@@ -57,9 +58,21 @@ class ShardDone:
 
 
 def read_facts(home: Path, path: str, source: str) -> pl.DataFrame:
-    """Live facts of one source and shard."""
-    schema = staged_schema(load_contract(source))
-    return pl.read_parquet(home / path, hive_partitioning=False).select(pl.col(n).cast(t) for n, t in schema.items())
+    """Live facts of one source and shard. A column that the contract has gained since they were written is null in them.
+
+    `VNSightError` when the contract requires such a column: then the files themselves must be read again.
+    """
+    contract = load_contract(source)
+    schema = staged_schema(contract)
+    frame = pl.read_parquet(home / path, hive_partitioning=False)
+    new = [n for n in schema if n not in frame.columns]
+    optional = {c.staged_name for c in contract.columns if not c.required}
+    if needed := sorted(set(new) - optional):
+        raise VNSightError(
+            f"{path}: was written by an older version and lacks {', '.join(needed)}, which {source} must have now; load the files of "
+            f"{home / 'landing'} into a new workspace (vnsight init), each under its source"
+        )
+    return frame.with_columns(pl.lit(None).alias(n) for n in new).select(pl.col(n).cast(t) for n, t in schema.items())
 
 
 def _facts(work: ShardWork, plan: StagePlan, owners: pl.DataFrame) -> dict[str, pl.DataFrame]:

@@ -164,10 +164,14 @@ def refresh(*, home: Home = None) -> None:
     Example: vnsight refresh --home study
     """
     from flows.lock import only_run
+    from flows.outdated import require_current
+    from flows.steps import live_tables
+    from warehouse.delta import last_complete
     from warehouse.publish import refresh as build_anew
 
     ws = find_workspace(home)
     with only_run(ws):
+        require_current(ws, live_tables(ws, last_complete(ws)))
         complete = build_anew(ws, force=True)
     if complete.load:
         OUT.print(f"{ws.window} shows load {complete.load}", soft_wrap=True)
