@@ -159,7 +159,8 @@ def _create_sql_mart(connection: duckdb.DuckDBPyConnection, ws: Workspace, name:
 def _create_dose_28d(connection: duckdb.DuckDBPyConnection, ws: Workspace) -> None:
     """What `responders` shows of the dose; null where the site does not ask for the window of 28 days."""
     asked = 28 in ws.settings.windows_days
-    dose = "charge_pc_28d, coverage_28d" if asked else "null::bigint as charge_pc_28d, null::double as coverage_28d"
+    amounts = {"charge_pc_28d": "bigint", "on_ms_28d": "bigint", "coverage_28d": "double"}
+    dose = ", ".join(amounts if asked else (f"null::{kind} as {name}" for name, kind in amounts.items()))
     connection.execute(f"create temp view dose_28d as select response_key, subscale, {dose} from dose_outcomes")
 
 

@@ -39,6 +39,7 @@ def build(
         connection.register(f"{name}_frame", frame.to_arrow())
         connection.execute(f"create or replace table {name} as from {name}_frame")
     connection.execute("create or replace temp view dose_28d as select response_key, subscale, 1::bigint as charge_pc_28d, "
+                       "1::bigint as on_ms_28d, "
                        "1::double as coverage_28d from scores")  # fmt: skip
     found = {}
     for name in marts:

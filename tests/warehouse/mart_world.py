@@ -31,7 +31,8 @@ def answer(n: int, responded: bool | None, **over: Any) -> Row:
     row = {"patient_key": key(n), "instrument": "PHQ-9", "subscale": "total", "visit": "m6", "definition": "drop_50"}
     row |= {"outcome": "undetermined" if responded is None else "response" if responded else "none", "responded": responded}
     row |= {"responded_locf": responded, "responded_nri": bool(responded), "remitted": False, "arm": "vns", "modality": "implanted"}
-    row |= {"reason": "no_follow_up" if responded is None else None, "baseline_band": None, "charge_pc_28d": 10, "coverage_28d": 1.0}
+    row |= {"reason": "no_follow_up" if responded is None else None, "baseline_band": None, "charge_pc_28d": 10, "on_ms_28d": 7}
+    row |= {"coverage_28d": 1.0}
     return row | over
 
 

@@ -64,7 +64,8 @@ BAND = {
 }  # fmt: skip
 DOSES = [
     BAND | {"band": band, "band_rank": rank, "charge_mc_per_day_min": mc, "charge_mc_per_day_mean": mc + 5.0,
-            "charge_mc_per_day_max": mc + 9.0, "n": 20, "k": k, "rate": k / 20, "low": 0.05, "high": 0.6, "trend_p": 0.005986}
+            "charge_mc_per_day_max": mc + 9.0, "measure": "charge", "n": 20, "k": k, "rate": k / 20, "low": 0.05, "high": 0.6,
+            "trend_p": 0.005986}
     for band, rank, mc, k in (("low", 1, 10.0, 4), ("middle", 2, 30.0, 6), ("high", 3, 60.0, 9))
 ]  # fmt: skip
 HARMS = [

@@ -81,6 +81,17 @@ def test_the_groups_of_d21_fall_into_the_bands_named_after_them(mc_per_day, band
     assert [(r["modality"], r["band"]) for r in rows] == [("implanted", band)]
 
 
+def test_cervical_devices_are_banded_by_time_for_they_cannot_tell_their_charge():
+    minutes = {"low": 4, "middle": 8, "high": 12}
+    given = [patient(n, modality="cervical") for n in range(6)]
+    times = [m * 28 * 60_000 for m in minutes.values() for _ in range(2)]
+    answers = [answer(n, True, modality="cervical", charge_pc_28d=None, on_ms_28d=t) for n, t in enumerate(times)]
+    with world(["strata", "dose_response"], patients=given, responders=answers) as connection:
+        rows = {r["band"]: r for r in rows_of(connection, "from dose_response where stratifier = 'all'")}
+    assert {b: (r["n"], r["on_min_per_day_mean"], r["measure"]) for b, r in rows.items()} == {b: (2, m, "time") for b, m in minutes.items()}
+    assert all(r["charge_mc_per_day_mean"] is None and r["banding"] == "tertile" for r in rows.values())
+
+
 def test_nobody_without_a_device_or_a_determined_outcome_is_in_a_band():
     assert build([(None, 5, 1.0, True, []), ("implanted", 5, 1.0, None, [])], "true") == []
 

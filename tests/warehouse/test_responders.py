@@ -21,7 +21,7 @@ SECOND = 1 / 86_400
 
 def classed(ws: Workspace, people, scores, where: str = "true", definition: str = "drop_50") -> list[dict]:
     windows = window_names(ws.settings.windows_days)
-    dose = [dose_outcome(s, windows, charge_pc_28d=int(s["response_key"], 16)) for s in scores]
+    dose = [dose_outcome(s, windows, charge_pc_28d=int(s["response_key"], 16), on_ms_28d=7 * int(s["response_key"], 16)) for s in scores]
     files = load_files(ws, 1, {"patients": {0: people}, "scores": {0: scores}, "dose_outcomes": {0: dose}}, [])
     path = candidate(ws, files, CompleteLoad(0, {}))
     return query(path, f"from responders where definition = '{definition}' and {where} order by all").to_pylist()
@@ -121,7 +121,7 @@ def test_follow_up(ws, visit, responses, expected, remark):
 
 def test_the_dose_is_that_of_the_follow_up_chosen(ws):
     row = one(ws, [score(1, 1, 0, 20), score(2, 1, 80, 8), score(3, 1, 92, 9)])
-    assert (row["charge_pc_28d"], row["coverage_28d"]) == (3, 1.0)
+    assert (row["charge_pc_28d"], row["on_ms_28d"], row["coverage_28d"]) == (3, 21, 1.0)
 
 
 def test_every_score_asked_for_has_a_row_per_visit_and_none_else(ws):
@@ -194,7 +194,7 @@ def test_a_session_in_another_zone_counts_the_same(ws):
     sql = (Path(__file__).parents[2] / "warehouse/marts/responders/query.sql").read_text(encoding="utf-8")
     with dbapi().connect(str(path), read_only=True) as connection:
         connection.execute("set TimeZone = 'America/New_York'")
-        connection.execute("create temp view dose_28d as select response_key, subscale, charge_pc_28d, coverage_28d from dose_outcomes")
+        connection.execute("create temp view dose_28d as select response_key, subscale, charge_pc_28d, on_ms_28d, coverage_28d from dose_outcomes")
         for step in mart_steps("responders"):
             connection.execute(step)
         found = connection.execute(f"select follow_up from ({sql}) where visit = 'm3' and definition = 'drop_50'").fetchall()

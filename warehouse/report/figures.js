@@ -65,11 +65,12 @@ const FIGURES = {
     if (!rows.length) return { empty: "Nobody with a device has a determined response for this choice, so there is no dose to look at." };
     const high = Math.min(1, Math.ceil(10 * Math.max(.3, ...rows.map(r => r.n >= FEW ? r.high : r.k / r.n)) + .4) / 10), across = Math.max(1, Math.min(kinds.length, Math.floor((width + 36) / 336))), each = (width - 36 * (across - 1)) / across;
     const panels = kinds.map(kind => {
-      const inside = rows.filter(r => r.modality === kind), known = inside.filter(r => r.charge_mc_per_day_mean !== null && r.band !== "unknown"), lost = inside.filter(r => !known.includes(r));
-      const bands = known.map(r => ({ name: word(r.band), at: r.charge_mc_per_day_mean, from: r.charge_mc_per_day_min, to: r.charge_mc_per_day_max, rate: r.k / r.n, low: r.low, high: r.high, n: r.n, few: r.n < FEW, joined: r.band_rank !== null })).sort((p, q) => p.at - q.at);
+      const inside = rows.filter(r => r.modality === kind), known = inside.filter(r => r.dose_mean !== null && r.band !== "unknown"), lost = inside.filter(r => !known.includes(r));
+      const bands = known.map(r => ({ name: word(r.band), at: r.dose_mean, from: r.dose_min, to: r.dose_max, rate: r.k / r.n, low: r.low, high: r.high, n: r.n, few: r.n < FEW, joined: r.band_rank !== null })).sort((p, q) => p.at - q.at);
       const trend = inside.find(r => r.trend_p !== null), within = inside.find(r => r.stratified_trend_p !== null);
       const said = joinSentences(trend ? `Trend from low to high: p ${trend.trend_p < .001 ? "" : "= "}${chance(trend.trend_p)}${within ? ` (within sets of disorders ${chance(within.stratified_trend_p)})` : ""}` : "No trend can be tested", lost.length ? `Dose unknown: ${lost.map(nOf).join(", ")} responded` : "");
-      const axis = { high, title: "mean charge per day, mC", side: "responded", name: `${word(kind)}: response rate by charge per day; the numbers are in the table below` };
+      const what = MEASURES[inside[0].measure];
+      const axis = { high, title: what, side: "responded", name: `${word(kind)}: response rate by ${what}; the numbers are in the table below` };
       return make("div", {}, make("h3", {}, word(kind)), bands.length ? dosePlot(each, bands, axis) : make("p", { class: "empty" }, "The dose is not known for anybody."), make("p", {}, `${bands.length ? `Patients: ${bands.map(b => `${lower(b.name)} ${whole(b.n)}`).join(", ")}. ` : ""}${said}.`));
     });
     const grid = make("div", { class: "panels" }, ...panels);
@@ -78,7 +79,7 @@ const FIGURES = {
       what: about(describe({ ...now, method: "observed" }, null), lower(word(now.banding))), plot: [grid],
       note: told("A point is the mean dose of a band; the pale line spans the doses in it, the upright line is the 95 % interval", "Off (grey) is not in the trend", "Hollow: fewer than 10 patients, read with care", warned(rows)),
       table: [[
-        { head: "Device", cell: r => word(r.modality) }, { head: "Band", cell: r => word(r.band), text: true }, { head: "mC per day, mean", cell: r => number(r.charge_mc_per_day_mean) }, { head: "from to", cell: r => between(r.charge_mc_per_day_min, r.charge_mc_per_day_max, number), tight: true },
+        { head: "Device", cell: r => word(r.modality) }, { head: "Band", cell: r => word(r.band), text: true }, { head: "Measure", cell: r => MEASURES[r.measure], text: true }, { head: "Mean", cell: r => number(r.dose_mean) }, { head: "from to", cell: r => between(r.dose_min, r.dose_max, number), tight: true },
         { head: "Responded", cell: r => [nOf(r), care(r.n)] }, { head: "Rate", cell: r => percent(r.k / r.n) }, { head: "95 % interval", cell: r => between(r.low, r.high, percent), tight: true }, { head: "Coverage", cell: r => percent(r.coverage) },
       ], rows, "Response by band of dose"],
     };
@@ -141,6 +142,8 @@ const FIGURES = {
   },
   ...BOOKS,
 };
+
+const MEASURES = { charge: "mean charge per day, mC", time: "mean stimulation per day, minutes" };
 
 function doses(frame, now, banding) {
   const rows = frame.where({ score: now.score, definition: now.definition, visit: now.visit, stratum: now.disorder, stratifier: now.disorder === ALL ? ALL : "disorder", banding }).filter(r => r.n > 0);

@@ -1,35 +1,36 @@
--- Which dose band a determined outcome falls into: the charge of the 28 days before its follow-up, within its modality.
+-- Which dose band a determined outcome falls into: the dose of the 28 days before its follow-up, within its modality.
 -- 1. doses    = determined outcomes of patients with a device. Who was not seen has no dose before it: only observed cases are here.
--- 2. tertile  = thirds of the charges above 0 of one modality and outcome, over all strata; equal charges share a band
+--    The dose is the charge; on cervical devices, whose output the skin limits, the time of stimulation (amount: 2_counted of strata).
+-- 2. tertile  = thirds of the amounts above 0 of one modality and outcome, over all strata; equal amounts share a band
 --    d21      = implanted only: nearest of the groups of D-21 (20 Hz, 30 s on, 5 min off: 0.25 mA x 130 us is 5.1 mC a day,
 --               0.5 to 1.0 mA x 250 us 19.6 to 39.3, 1.25 to 1.5 mA x 250 us 49.1 to 58.9), cut half way between them
--- 3. off: a charge of 0; unknown: the device cannot tell it (most cervical ones), less than 80 % of the 28 days are known (what is
---    missing would make a dose look low), or the window of 28 days is not configured
--- Charges of different modalities are not comparable, so no band spans two.
+-- 3. off: an amount of 0; unknown: the device cannot tell it, less than 80 % of the 28 days are known (what is missing would make a
+--    dose look low), or the window of 28 days is not configured
+-- Doses of different modalities are not comparable, so no band spans two.
 -- Reference: Aaronson 2013 (D-21).
 create temp table doses as
 with determined as (
     select patient, outcome_id, severity_id, modality, responded, covered_ppm,
-        case when covered_ppm >= 800000 then charge_pc end as charge_pc
+        case when covered_ppm >= 800000 then amount end as amount
     from verdicts
     where modality is not null and responded is not null
 ),
 
 cuts as (
-    select modality, outcome_id, quantile_disc(charge_pc, [1 / 3, 2 / 3]) as edges
+    select modality, outcome_id, quantile_disc(amount, [1 / 3, 2 / 3]) as edges
     from determined
-    where charge_pc > 0
+    where amount > 0
     group by modality, outcome_id
 )
 
 select d.*,
     case
-        when d.charge_pc is null then 'unknown' when d.charge_pc = 0 then 'off'
-        when d.charge_pc <= c.edges[1] then 'low' when d.charge_pc <= c.edges[2] then 'middle' else 'high'
+        when d.amount is null then 'unknown' when d.amount = 0 then 'off'
+        when d.amount <= c.edges[1] then 'low' when d.amount <= c.edges[2] then 'middle' else 'high'
     end as tertile,
     case
-        when d.modality <> 'implanted' then null when d.charge_pc is null then 'unknown' when d.charge_pc = 0 then 'off'
-        when d.charge_pc < 28 * 12.37e9 then 'low' when d.charge_pc < 28 * 44.18e9 then 'middle' else 'high'
+        when d.modality <> 'implanted' then null when d.amount is null then 'unknown' when d.amount = 0 then 'off'
+        when d.amount < 28 * 12.37e9 then 'low' when d.amount < 28 * 44.18e9 then 'middle' else 'high'
     end as d21
 from determined as d
 left join cuts as c on c.modality = d.modality and c.outcome_id = d.outcome_id;
@@ -46,8 +47,8 @@ with pairs as (
 ),
 
 cells as (
-    select stratum_id, outcome_id, modality, tertile, d21, count(*) as n, count(*) filter (responded) as k, min(charge_pc) as least_pc,
-        max(charge_pc) as most_pc, sum(charge_pc) as charge_pc, sum(covered_ppm) as covered_ppm, count(covered_ppm) as with_coverage
+    select stratum_id, outcome_id, modality, tertile, d21, count(*) as n, count(*) filter (responded) as k, min(amount) as least,
+        max(amount) as most, sum(amount) as amount, sum(covered_ppm) as covered_ppm, count(covered_ppm) as with_coverage
     from pairs
     group by stratum_id, outcome_id, modality, tertile, d21
 ),
@@ -60,7 +61,7 @@ by_banding as (
 
 select stratum_id, outcome_id, modality, banding, band,
     case band when 'low' then 1 when 'middle' then 2 when 'high' then 3 end as band_rank,
-    sum(n)::bigint as n, sum(k)::bigint as k, min(least_pc) as least_pc, max(most_pc) as most_pc, sum(charge_pc) / sum(n) as mean_pc,
+    sum(n)::bigint as n, sum(k)::bigint as k, min(least) as least, max(most) as most, sum(amount) / sum(n) as mean,
     sum(covered_ppm) / 1e6 / nullif(sum(with_coverage), 0) as coverage
 from by_banding
 group by stratum_id, outcome_id, modality, banding, band;

@@ -1,6 +1,7 @@
 -- Dose and response: how many respond in each dose band within a modality, in each stratum, with the trend.
 -- 1. Bands: 1_banded.sql. Only patients with a device and a determined outcome (observed); a band without patients has no row.
--- 2. rate = k / n with its 95 % Wilson interval; dose = mean of the 28 days before the follow-up, in mC a day
+-- 2. rate = k / n with its 95 % Wilson interval; dose = mean of the 28 days before the follow-up, by its measure: charge in mC a day,
+--    on cervical devices time of stimulation in minutes a day
 -- 3. Trends: 2_trends.sql; the one stratified by disorders stands in the stratum all
 -- 4. reason, the first that holds: one_band, no_event, no_non_event (then there is no trend), sparse_bands (a trend without a p-value)
 -- This is association only: a dose is raised because of non-response and limited by what is tolerated, so a high dose marks the
@@ -8,7 +9,13 @@
 -- Reference: Cochran 1954 (no expected count below 1); Aaronson 2013 (D-21), Fahoum 2022; within modality because units differ (Farmer 2021).
 select d.modality, d.banding, d.band, s.stratifier, s.stratum, o.instrument, o.subscale, o.visit, o.definition, 'observed' as method,
     d.band_rank,
-    d.least_pc / 28e9 as charge_mc_per_day_min, d.mean_pc / 28e9 as charge_mc_per_day_mean, d.most_pc / 28e9 as charge_mc_per_day_max,
+    m.measure,
+    case when m.measure = 'charge' then d.least / 28e9 end as charge_mc_per_day_min,
+    case when m.measure = 'charge' then d.mean / 28e9 end as charge_mc_per_day_mean,
+    case when m.measure = 'charge' then d.most / 28e9 end as charge_mc_per_day_max,
+    case when m.measure = 'time' then d.least / (28 * 6e4) end as on_min_per_day_min,
+    case when m.measure = 'time' then d.mean / (28 * 6e4) end as on_min_per_day_mean,
+    case when m.measure = 'time' then d.most / (28 * 6e4) end as on_min_per_day_max,
     d.n, d.k, wilson(d.k, d.n).estimate as rate, wilson(d.k, d.n).low as low, wilson(d.k, d.n).high as high,
     d.coverage,
     t.z as trend_z, case when t.least_expected >= 1 then two_sided_p(t.z) end as trend_p,
@@ -26,6 +33,7 @@ select d.modality, d.banding, d.band, s.stratifier, s.stratum, o.instrument, o.s
         case when least(d.k, d.n - d.k) < 5 then 'small cells' end
     ) as caution
 from dosed as d
+inner join (values ('implanted', 'charge'), ('auricular', 'charge'), ('cervical', 'time')) as m (modality, measure) on m.modality = d.modality
 inner join stratum_names as s on s.stratum_id = d.stratum_id
 inner join outcome_names as o on o.outcome_id = d.outcome_id
 left join trends as t

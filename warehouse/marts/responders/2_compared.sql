@@ -25,13 +25,13 @@ group by patient, scale, visit;
 
 create temp table compared as
 with dose as (
-    select response_key, subscale, charge_pc_28d, coverage_28d
+    select response_key, subscale, charge_pc_28d, on_ms_28d, coverage_28d
     from dose_28d
 )
 
 select a.patient, a.scale, v.visit, v.to_us, a.baseline, s.follow_up, s.follow_up_us, s.last_score, s.last_us,
     coalesce(s.follow_up, s.last_score) as carried, coalesce(s.follow_up_us, s.last_us) as carried_us,
-    d.charge_pc_28d, d.coverage_28d,
+    d.charge_pc_28d, d.on_ms_28d, d.coverage_28d,
     case
         when a.index_us is null then 'no_index'
         when a.baseline is null and a.late_baseline then 'baseline_after_activation'

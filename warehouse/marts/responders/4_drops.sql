@@ -26,7 +26,7 @@ select m.patient, m.scale, m.visit, d.definition, m.baseline, m.follow_up,
         when d.definition = 'drop_50' and has_dropped(m.baseline, m.follow_up, definition_parameter('drop_30', 'drop_percent')) then 'partial'
         else 'none'
     end as called,
-    m.charge_pc_28d, m.coverage_28d
+    m.charge_pc_28d, m.on_ms_28d, m.coverage_28d
 from compared as m
 inner join scales as c on c.scale = m.scale and c.higher_is_worse
 inner join (
@@ -39,7 +39,7 @@ select m.patient, m.scale, m.visit, 'remission' as definition, m.baseline, m.fol
     is_past(m.follow_up, c.remission_comparison, c.remission_value) as observed,
     is_past(m.carried, c.remission_comparison, c.remission_value) as carried,
     case when observed then 'remission' else 'none' end as called,
-    m.charge_pc_28d, m.coverage_28d
+    m.charge_pc_28d, m.on_ms_28d, m.coverage_28d
 from compared as m
 inner join scales as c on c.scale = m.scale and c.remission_value is not null;
 
@@ -55,5 +55,5 @@ select patient, scale, visit, 'reliable_change' as definition, baseline, follow_
     sign * (follow_up - baseline) > limit_ as observed,
     sign * (carried - baseline) > limit_ as carried,
     change_called(sign * (follow_up - baseline), limit_, sign * (baseline - cutoff), sign * (follow_up - cutoff)) as called,
-    charge_pc_28d, coverage_28d
+    charge_pc_28d, on_ms_28d, coverage_28d
 from measured;

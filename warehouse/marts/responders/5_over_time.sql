@@ -21,7 +21,7 @@ select patient, scale, visit, 'first_response' as definition, baseline,
     case when last_us is not null then has_responded end as observed,
     observed as carried,
     case when observed then 'response' else 'none' end as called,
-    charge_pc_28d, coverage_28d
+    charge_pc_28d, on_ms_28d, coverage_28d
 from coursed;
 
 create temp view retentions as
@@ -30,14 +30,14 @@ select patient, scale, visit, 'retained_40' as definition, baseline, follow_up,
     case when follow_up is not null then is_retained end as observed,
     case when carried_us is not null then is_retained end as carried,
     case when observed then 'retained' else 'lost' end as called,
-    charge_pc_28d, coverage_28d
+    charge_pc_28d, on_ms_28d, coverage_28d
 from coursed
 union all
 select patient, scale, visit, 'sustained' as definition, baseline, follow_up, unusable,
     case when follow_up is not null then is_retained end as observed,
     case when carried_us is not null then is_retained end as carried,
     case when observed then 'retained' when responded_by_then then 'lost' else 'never' end as called,
-    charge_pc_28d, coverage_28d
+    charge_pc_28d, on_ms_28d, coverage_28d
 from coursed
 where visit = 'm12';
 

@@ -22,7 +22,7 @@ select p.patient, p.visit, coalesce(p.base_reason, g.base_reason) as base_reason
     p.carried < l.phq_case and g.carried < l.gad_case
         and (p.baseline - p.carried >= l.phq_reliable or g.baseline - g.carried >= l.gad_reliable)
         and not (p.carried - p.baseline >= l.phq_reliable or g.carried - g.baseline >= l.gad_reliable) as carried,
-    p.charge_pc_28d, p.coverage_28d
+    p.charge_pc_28d, p.on_ms_28d, p.coverage_28d
 from phq as p
 inner join gad as g on g.patient = p.patient and g.visit = p.visit
 cross join limits as l;
@@ -39,7 +39,7 @@ select patient, 'PHQ-9+GAD-7' as instrument, visit, 'nhs_recovery' as definition
         when worse then 'deteriorated'
         else 'unchanged'
     end as called,
-    charge_pc_28d, coverage_28d
+    charge_pc_28d, on_ms_28d, coverage_28d
 from paired;
 
 create temp macro is_benefit(unit, value, sign, baseline, score) as case unit

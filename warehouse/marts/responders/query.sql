@@ -60,7 +60,7 @@ select p.patient_key, d.named as instrument, d.part as subscale, d.visit, d.defi
     case when d.reason is null and d.higher_is_worse and d.baseline > 0
         then has_dropped(d.baseline, d.follow_up, definition_parameter('drop_30', 'drop_percent')) end as partial,
     is_past(d.follow_up, d.remission_comparison, d.remission_value) as remitted,
-    d.reason, d.share_of_time, p.arm, p.modality, d.charge_pc_28d, d.coverage_28d
+    d.reason, d.share_of_time, p.arm, p.modality, d.charge_pc_28d, d.on_ms_28d, d.coverage_28d
 from described as d
 inner join people as p on p.patient = d.patient
 left join banded as b on b.scale = d.scale and d.baseline >= b.from_score and d.baseline < b.to_score

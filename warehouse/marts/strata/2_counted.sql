@@ -1,5 +1,6 @@
 -- How many patients of a stratum and arm are determined and respond, by each way of dealing with a missing follow-up.
--- 1. verdicts = responders in small numbers, arm and answers by all methods as one of them; the dose only where there is a device.
+-- 1. verdicts = responders in small numbers, arm and answers by all methods as one of them; the dose only where there is a device
+--    (amount: charge in pC; on cervical devices, which cannot tell it, time of stimulation in ms).
 --    Coverage in whole millionths, so that sums of it do not depend on the order of rows.
 -- 2. counted  = one row per stratum, arm (and all arms), outcome and method
 -- 3. tested   = the 2 x 2 tables whose odds ratios are compared: the strata of a group side by side; for a disorder those who have it
@@ -10,7 +11,7 @@ from (select distinct arm, responded, responded_locf, responded_nri, reason is n
 
 create temp table verdicts as
 select p.patient, o.outcome_id, a.answer_id, s.stratum_id as severity_id, r.responded, r.modality,
-    case when r.modality is not null then r.charge_pc_28d end as charge_pc,
+    case when r.modality = 'cervical' then r.on_ms_28d when r.modality is not null then r.charge_pc_28d end as amount,
     case when r.modality is not null then round(r.coverage_28d * 1e6)::bigint end as covered_ppm
 from responders as r
 inner join people as p on p.patient_key = r.patient_key
