@@ -194,7 +194,8 @@ def test_a_session_in_another_zone_counts_the_same(ws):
     sql = (Path(__file__).parents[2] / "warehouse/marts/responders/query.sql").read_text(encoding="utf-8")
     with dbapi().connect(str(path), read_only=True) as connection:
         connection.execute("set TimeZone = 'America/New_York'")
-        connection.execute("create temp view dose_28d as select response_key, subscale, charge_pc_28d, on_ms_28d, coverage_28d from dose_outcomes")
+        dose = "response_key, subscale, charge_pc_28d, on_ms_28d, coverage_28d"
+        connection.execute(f"create temp view dose_28d as select {dose} from dose_outcomes")
         for step in mart_steps("responders"):
             connection.execute(step)
         found = connection.execute(f"select follow_up from ({sql}) where visit = 'm3' and definition = 'drop_50'").fetchall()
