@@ -12,13 +12,14 @@ from dataclasses import replace
 
 import polars as pl
 
+from flows.books import with_books_opened
 from flows.outdated import require_current
 from flows.plan import pass_plan_on
 from flows.steps import Candidate, Outcome, Progress, audit_candidate, live_tables, publish_or_hold
 from pipelines.load import StagedLoad
 from pipelines.secret import read_secret
 from pipelines.spill import write_part
-from pipelines.updates import count_read, drop_updates, merge_updates, note_positions, waiting_updates
+from pipelines.updates import begun, count_read, drop_updates, merge_updates, note_positions, waiting_updates
 from schemas.load import LoadFiles
 from schemas.milestones import milestone
 from schemas.workspace import Workspace
@@ -41,13 +42,15 @@ def commit_updates(ws: Workspace, progress: Progress) -> Outcome | None:
     read_secret(ws)  # a workspace without one would have been streamed into by mistake
     load = base.load + 1
     pass_plan_on(ws, load)
-    merged = merge_updates(waiting)
+    state = begun(ws.home)
+    merged = merge_updates(waiting, state.since if state else 0)
     milestone("stream:merged")
     appended = {
         f"streamed/{name}": (_part(ws, frame, name, load),) for name, frame in merged.tables.items() if frame.height
     }  # fmt: skip
     files = LoadFiles(load, appended=appended)
-    staged = StagedLoad(replace(files, dropped=shop.superseded(ws, files, base)), None, ())
+    files = with_books_opened(ws, replace(files, dropped=shop.superseded(ws, files, base)), base, state)
+    staged = StagedLoad(files, None, ())
     progress("candidate", 0, 1)
     candidate = Candidate(base, staged, shop.candidate(ws, staged.files, base))
     outcome = publish_or_hold(ws, candidate, audit_candidate(ws, candidate))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from flows.books import with_books_folded
 from flows.outdated import outdated
 from flows.plan import drop_plan, read_plan, waiting_files, write_plan
 from flows.sources import connectors
@@ -101,11 +102,12 @@ def stage(ws: Workspace, progress: Progress, *, all_shards: bool = False) -> Can
 def reconciled(ws: Workspace, staged: StagedLoad, base: CompleteLoad) -> StagedLoad:
     """Compare a load with what was streamed before it, and let go of what it makes needless; nothing streamed: nothing changes."""
     found, needless = shop.reconcile(ws, staged.files, base)
+    files = with_books_folded(ws, replace(staged.files, dropped=needless), base)
     if not found:
-        return staged
-    load = staged.files.load
+        return replace(staged, files=files)
+    load = files.load
     book = write_part(pl.DataFrame([{"load": load} | row for row in found], schema=AGREEMENT), ws.home, f"ledger/agreement/_load={load}")
-    files = replace(staged.files, appended={**staged.files.appended, "ledger/agreement": (book,)}, dropped=needless)
+    files = replace(files, appended={**files.appended, "ledger/agreement": (book,)})
     wrong = sum(row["mismatched"] + row["missing"] + row["extra"] for row in found)
     note = f"agreement with the stream: {found[0]['patients']:,} patients compared, {wrong:,} rows differ"
     late = f"; of {found[0]['behind']:,} patients the stream knew less, of {found[0]['ahead']:,} more"

@@ -14,15 +14,18 @@ import os
 import shutil
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from schemas.contract import MARTS
 
 FOLDER = "stream/updates"
+COUNTED = ("receipts", "held")  # tables that are counted, and not replaced by newer snapshots
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,16 @@ def waiting_updates(home: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
 
 
-def merge_updates(folders: Sequence[Path]) -> Merged:
-    """Put updates together. Of every patient the snapshot with the greatest (version, facts, folder) stays, whole."""
+def merge_updates(folders: Sequence[Path], books_since: int = 0) -> Merged:
+    """Put updates together. Of every patient the snapshot with the greatest (version, facts, folder) stays, whole.
+
+    books_since: ns; what was told before is in the books of an older state, and only its answers count.
+    """
     found: dict[str, list[pl.DataFrame]] = {}
     for place in folders:
         for path in sorted(place.glob("*.arrow")):
+            if path.stem in COUNTED and int(place.name.partition("-")[0]) < books_since:
+                continue
             found.setdefault(path.stem, []).append(pl.read_ipc(path).with_columns(_update=pl.lit(place.name)))
     tables = {name: pl.concat(frames) for name, frames in found.items()}
     if "patient_versions" in tables:
@@ -97,6 +105,31 @@ def begin_positions(home: Path, places: Mapping[str, int]) -> None:
     temporary.parent.mkdir(exist_ok=True)
     temporary.write_text(json.dumps(dict(places)), encoding="utf-8")
     os.replace(temporary, home / "stream" / "positions.json")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The state of a job as it began: `since`, when (ns, as names of updates count), `staged`: source -> facts it began with."""
+
+    since: int
+    staged: Mapping[str, int]
+
+
+def begin_books(home: Path, staged: Sequence[tuple[str, str]]) -> None:
+    """Note that a state begins now, with these fact files (source, path relative to the workspace): its books begin with it."""
+    counted = Counter({source: 0 for source, _ in staged})
+    for source, path in staged:
+        counted[source] += pq.read_metadata(home / path).num_rows
+    temporary = home / "stream" / ".begun.tmp"
+    temporary.parent.mkdir(exist_ok=True)
+    temporary.write_text(json.dumps({"since": time.time_ns(), "staged": counted or {"patients": 0}}), encoding="utf-8")
+    os.replace(temporary, home / "stream" / "begun.json")
+
+
+def begun(home: Path) -> Begun | None:
+    """When the state of the job began, and with what; None when nobody noted it."""
+    path = home / "stream" / "begun.json"
+    return Begun(**json.loads(path.read_bytes())) if path.exists() else None
 
 
 def drop_updates(folders: Sequence[Path]) -> None:

@@ -52,6 +52,7 @@ class MiniRunner:
         self.keys = defaultdict(Keyed)
         self.watermark = float("-inf")
         self.written = []  # (mart, rows), durable: survives every crash
+        self.held = []  # rows of the books, as durable
         self.checkpoint()
 
     def checkpoint(self):
@@ -83,9 +84,13 @@ class MiniRunner:
             for tag in sorted((t for t, at in s.timers.items() if at <= self.watermark), key=lambda t: s.timers[t]):
                 del s.timers[tag]
                 if step == "join":
-                    self.written += [o for o in self.join.look(key, s.facts, s.told, s.news, s.copies) if o[0] != "held"]
+                    said = list(self.join.look(key, s.facts, s.told, s.news, s.copies))
+                    self.written += [o for o in said if o[0] != "held"]
                 else:
-                    assert all(isinstance(o, beam.pvalue.TaggedOutput) for o in self.route.tidy(key, s.facts, s.devices, s.news, s.copies))
+                    out = list(self.route.tidy(key, s.facts, s.devices, s.news, s.copies))
+                    assert all(isinstance(o, beam.pvalue.TaggedOutput) for o in out)
+                    said = [o.value for o in out]
+                self.held += [rows for name, rows in said if name == "held"]
 
     def read(self) -> dict[str, pl.DataFrame]:
         """What a reader sees: of every patient the snapshot with the greatest version."""

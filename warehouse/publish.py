@@ -27,7 +27,7 @@ from schemas.workspace import Workspace
 from warehouse.connection import read_window
 from warehouse.delta import commit_load, last_complete, live_files, live_shards
 from warehouse.storage import guard_storage
-from warehouse.streamed import STREAM_BOOKS, compare, obsolete, streamed_table
+from warehouse.streamed import REFUSED, compare, obsolete, streamed_table
 from warehouse.swap import candidate_path, remove_candidate, swap
 from warehouse.window import VIEWS, WindowMeta, add_results, build_window, stamp_window
 
@@ -70,15 +70,13 @@ def candidate(ws: Workspace, files: LoadFiles, base: CompleteLoad, path: Path | 
 def reconcile(ws: Workspace, files: LoadFiles, base: CompleteLoad) -> tuple[list[dict[str, Any]], dict[str, tuple[str, ...]]]:
     """Compare a nightly load that is not committed with what was streamed: the agreement, and the streamed files it makes needless.
 
-    When no streamed row is shown any more, receipts and refused rows of the stream go too: the nightly ledger has them.
+    When no streamed row is shown any more, refused rows of the stream go too: the nightly quarantine has them.
     """
     batch, streamed = _sides(ws, files, base)
-    if not any(streamed.values()):
-        return [], {}
     needless = obsolete(ws.home, batch, streamed)
-    if all(set(streamed[m]) <= set(needless.get(streamed_table(m), ())) for m in MARTS):
-        books = {table: tuple(live_files(ws, table, base.versions.get(table))) for table in STREAM_BOOKS}
-        needless |= {table: found for table, found in books.items() if found}
+    refused = tuple(live_files(ws, REFUSED, base.versions.get(REFUSED)))
+    if refused and all(set(streamed[m]) <= set(needless.get(streamed_table(m), ())) for m in MARTS):
+        needless[REFUSED] = refused
     return compare(ws.home, batch, streamed), needless
 
 

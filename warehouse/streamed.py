@@ -20,7 +20,7 @@ from warehouse.delta import partition_value
 from warehouse.hash import row_text
 
 VERSIONS = "patient_versions"
-STREAM_BOOKS = ("streamed/receipts", "streamed/held", "streamed/quarantine")  # what a stream read, holds and refused
+REFUSED = "streamed/quarantine"  # what a stream refused
 Files = Mapping[str, Sequence[str]]
 
 _NEWEST = """

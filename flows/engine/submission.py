@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from flows.cluster import Cluster
 from flows.engine.job import kafka_of, staged_facts
+from pipelines.updates import begin_books
 from schemas.workspace import Stream, Workspace
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ def hand_over(ws: Workspace, cluster: Cluster, name: str, options: Stream, place
         table.get("sasl_password_file"), options.lag_s, options.idle_s if options.idle_s >= 0 else None,
     )  # fmt: skip
     arguments = cluster.beam_arguments(checkpoint_ms=options.checkpoint_ms, resume=resume)
-    submit(name, list(places), source, _stream_options(ws, options), staged_facts(ws), arguments)
+    staged = staged_facts(ws)
+    if resume is None:
+        begin_books(ws.home, staged)
+    submit(name, list(places), source, _stream_options(ws, options), staged, arguments)
 
 
 def _stream_options(ws: Workspace, options: Stream) -> StreamOptions:

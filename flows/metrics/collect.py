@@ -122,7 +122,7 @@ def _of_window(ws: Workspace) -> list[Family]:
     return [
         gauge("vnsight_published_timestamp_seconds", "When the published window was put in place, Unix time.", meta["at"]),
         Family("vnsight_ledger_rows", "gauge", "Rows read from files, by source and where they ended.", tuple(ledger)),
-        Family("vnsight_streamed_rows", "gauge", "Rows a streaming job read, until a nightly run knows them.", tuple(books)),
+        Family("vnsight_streamed_rows", "gauge", "Rows a streaming job began with and read, and what became of them.", tuple(books)),
         gauge("vnsight_streamed_patients", "Patients whose rows come from the stream, for it knows more of them.", streamed),
         by_label("gauge", "vnsight_facts", "Distinct facts staged, by source.", "source", {r["source"]: r["rows"] for r in fresh}),
         by_label("gauge", "vnsight_known_timestamp_seconds", "When the newest staged fact became known, Unix time.", "source", known),
