@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.json as pj
 
-from pipelines.core.rows import MAX_LINE, Broken, Parsed, TextChunk
+from pipelines.core.rows import KEPT_BYTES, MAX_LINE, Broken, Parsed, TextChunk
 from schemas.contract import Contract, load_contract
 from schemas.frames import arrow_schema, wire_schema
 
@@ -122,7 +122,8 @@ def _parse_lines(lines: list[tuple[int, bytes]], cut: bool, contract: Contract, 
         except _Refused as refusal:
             rule = str(refusal)
             cut_off = cut and number == last and rule == "line:malformed"
-            broken.append(Broken(number, line, ("line:truncated" if cut_off else rule,)))
+            kept = line[:KEPT_BYTES] if rule == "line:too_long" else line
+            broken.append(Broken(number, kept, ("line:truncated" if cut_off else rule,)))
             continue
         if rules:
             broken.append(Broken(number, line, tuple(rules), _readable_id(row, contract)))

@@ -175,7 +175,7 @@ def test_poison_is_refused_alone_and_the_rest_is_read(ws, broker, open_topics):
 
 
 def test_a_message_of_many_megabytes_becomes_one_refused_line(ws, broker, open_topics):
-    broker.send("patients", b'{"patient_id": "' + b"x" * 20_000_000 + b'"}')
+    broker.send("patients", b'{"patient_id": "' + b"x" * 50_000_000 + b'"}')
     broker.send("patients", patient(1), partition=1)
     landed = pull(ws, open_topics(broker), silent)
     ingested = [ingest(ws, file) for file in landed]
