@@ -164,8 +164,8 @@ class ReadPartition(beam.DoFn):  # type: ignore[misc]
                 return
             before = clock.watermark_ms
             clock.hear(read.timestamps, time.time())
-            if read.messages:
-                earliest = before if before is not None else min(read.timestamps)
+            if read.messages:  # when nothing is known yet, a message that claims 2099 must not be looked at then
+                earliest = before if before is not None else min(*read.timestamps, int(time.time() * 1000))
                 yield TimestampedValue((topic, clock.high_ms or earliest, read.ipc), Timestamp.of(earliest / 1000))
             if read.ended:
                 watermark.set_watermark(MAX_TIMESTAMP)
