@@ -11,6 +11,7 @@ from pipelines.spill import write_part
 from pipelines.updates import Begun
 from schemas.load import CompleteLoad, LoadFiles
 from schemas.workspace import Workspace
+from warehouse.storage import guard_storage
 from warehouse.stream_books import book_files, books_since, folded_books
 
 
@@ -35,4 +36,5 @@ OPENED = {"source": pl.String(), "rows": pl.Int64(), "since": pl.Int64()}
 
 
 def _part(ws: Workspace, table: str, rows: pl.DataFrame, load: int) -> str:
-    return write_part(rows.with_columns(_load=pl.lit(load, dtype=pl.Int64)), ws.home, f"{table}/_load={load}")
+    with guard_storage(f"books of the stream, load {load}"):
+        return write_part(rows.with_columns(_load=pl.lit(load, dtype=pl.Int64)), ws.home, f"{table}/_load={load}")

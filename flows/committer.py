@@ -25,6 +25,7 @@ from schemas.milestones import milestone
 from schemas.workspace import Workspace
 from warehouse import publish as shop
 from warehouse.delta import last_complete
+from warehouse.storage import guard_storage
 
 MOST = 500  # updates in one commit: memory stays bounded after a long pause
 
@@ -43,7 +44,7 @@ def commit_updates(ws: Workspace, progress: Progress) -> Outcome | None:
     load = base.load + 1
     pass_plan_on(ws, load)
     state = begun(ws.home)
-    merged = merge_updates(waiting, state.since if state else 0)
+    merged = merge_updates(waiting, frozenset(state.older) if state else frozenset())
     milestone("stream:merged")
     appended = {
         f"streamed/{name}": (_part(ws, frame, name, load),) for name, frame in merged.tables.items() if frame.height
@@ -66,4 +67,5 @@ def commit_updates(ws: Workspace, progress: Progress) -> Outcome | None:
 
 
 def _part(ws: Workspace, frame: pl.DataFrame, name: str, load: int) -> str:
-    return write_part(frame.with_columns(_load=pl.lit(load, dtype=pl.Int64)), ws.home, f"streamed/{name}/_load={load}")
+    with guard_storage(f"commit of the stream's updates as load {load}"):
+        return write_part(frame.with_columns(_load=pl.lit(load, dtype=pl.Int64)), ws.home, f"streamed/{name}/_load={load}")

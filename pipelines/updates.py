@@ -16,6 +16,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,17 +38,21 @@ class Merged:
 
 
 def write_update(home: Path, tables: Mapping[str, pl.DataFrame]) -> Path:
-    """Write tables as one update; a crash leaves nothing that anybody reads."""
+    """Write tables as one update; a crash leaves nothing that anybody reads, a full disk nothing at all."""
     folder = home / FOLDER
     name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}"
     temporary = folder / f".{name}"
     temporary.mkdir(parents=True)
-    for table, frame in tables.items():
-        path = temporary / f"{table}.arrow"
-        frame.write_ipc(path, compression="zstd", compat_level=pl.CompatLevel.oldest())
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
-    os.replace(temporary, folder / name)
+    try:
+        for table, frame in tables.items():
+            path = temporary / f"{table}.arrow"
+            frame.write_ipc(path, compression="zstd", compat_level=pl.CompatLevel.oldest())
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+        os.replace(temporary, folder / name)
+    except BaseException:  # the bundle is tried again and again
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     return folder / name
 
 
@@ -57,15 +62,15 @@ def waiting_updates(home: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
 
 
-def merge_updates(folders: Sequence[Path], books_since: int = 0) -> Merged:
+def merge_updates(folders: Sequence[Path], older: AbstractSet[str] = frozenset()) -> Merged:
     """Put updates together. Of every patient the snapshot with the greatest (version, facts, folder) stays, whole.
 
-    books_since: ns; what was told before is in the books of an older state, and only its answers count.
+    older: names of updates of a state that is gone; its answers count, its books do not.
     """
     found: dict[str, list[pl.DataFrame]] = {}
     for place in folders:
         for path in sorted(place.glob("*.arrow")):
-            if path.stem in COUNTED and int(place.name.partition("-")[0]) < books_since:
+            if path.stem in COUNTED and place.name in older:
                 continue
             found.setdefault(path.stem, []).append(pl.read_ipc(path).with_columns(_update=pl.lit(place.name)))
     tables = {name: pl.concat(frames) for name, frames in found.items()}
@@ -109,10 +114,12 @@ def begin_positions(home: Path, places: Mapping[str, int]) -> None:
 
 @dataclass(frozen=True)
 class Begun:
-    """The state of a job as it began: `since`, when (ns, as names of updates count), `staged`: source -> facts it began with."""
+    """The state of a job as it began: `since`, when (ns, by which it is known), `staged`: source -> facts it began with, `older`: names
+    of the updates that waited then, of a state before it (no order of names would say so: clocks go back)."""
 
     since: int
     staged: Mapping[str, int]
+    older: Sequence[str] = ()
 
 
 def begin_books(home: Path, staged: Sequence[tuple[str, str]]) -> None:
@@ -120,9 +127,10 @@ def begin_books(home: Path, staged: Sequence[tuple[str, str]]) -> None:
     counted = Counter({source: 0 for source, _ in staged})
     for source, path in staged:
         counted[source] += pq.read_metadata(home / path).num_rows
+    said = Begun(time.time_ns(), counted or {"patients": 0}, [place.name for place in waiting_updates(home)])
     temporary = home / "stream" / ".begun.tmp"
     temporary.parent.mkdir(exist_ok=True)
-    temporary.write_text(json.dumps({"since": time.time_ns(), "staged": counted or {"patients": 0}}), encoding="utf-8")
+    temporary.write_text(json.dumps(vars(said)), encoding="utf-8")
     os.replace(temporary, home / "stream" / "begun.json")
 
 
