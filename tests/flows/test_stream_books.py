@@ -19,6 +19,8 @@ from warehouse.delta import last_complete, live_files
 from warehouse.hash import content_hash
 from warehouse.stream_books import stream_books
 
+pytestmark = pytest.mark.cluster  # needs no server, but two minutes
+
 
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> StreamHome:

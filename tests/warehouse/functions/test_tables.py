@@ -103,9 +103,9 @@ def check_breslow_day(found: dict, s: dict[str, np.ndarray]) -> None:
 
 
 def bisected(n1, n2, m, psi: float) -> np.ndarray:
-    """The k1 with the margins of each stratum and the odds ratio psi, by halving what is left 200 times."""
+    """The k1 with the margins of each stratum and the odds ratio psi, by halving what is left 60 times."""
     low, high = np.maximum(0, m - n2), np.minimum(n1, m)
-    for _ in range(200):
+    for _ in range(60):
         middle = (low + high) / 2
         small = middle * (n2 - m + middle) < psi * (n1 - middle) * (m - middle)
         low, high = np.where(small, middle, low), np.where(small, high, middle)
