@@ -63,5 +63,7 @@ def _facts(ws: Workspace, source: str, shards: Shards, keys: Mapping[str, int]) 
 def _fates(ws: Workspace, files: Sequence[str], texts: list[str], **columns: str | pl.Expr) -> pl.DataFrame:
     rows = pl.scan_parquet([ws.home / p for p in files], include_file_paths="_path", hive_partitioning=False)
     hit = rows.filter(pl.col("record_id").str.split("/").list.first().is_in(texts)).collect()
+    if "raw" in hit.columns:  # a message that a stream read again after a crash was refused again
+        hit = hit.unique(["source", "file", "line", "record_id", "rules", "raw"], keep="first", maintain_order=True)
     stored = pl.col("_path").str.strip_prefix(f"{ws.home}/")
     return hit.select(**({c: c for c in TRACE_SCHEMA} | columns | {"stored": stored}))
