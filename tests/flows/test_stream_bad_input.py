@@ -22,6 +22,8 @@ from warehouse.hash import content_hash
 from warehouse.sql import query
 from warehouse.stream_books import stream_books
 
+pytestmark = pytest.mark.cluster  # needs no server, but three minutes
+
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
