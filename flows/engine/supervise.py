@@ -220,7 +220,7 @@ class Supervisor:
         status.watermark_ms, status.job_state, status.checkpoint_bytes = watermark or 0, job.state, weight.state_bytes
         status.checkpoint_age_s = max(0.0, time.time() - weight.last_ms / 1000) if weight.last_ms else 0.0
         ended = watermark is not None and watermark >= END_MS
-        trouble = "" if job.state == "RUNNING" else f"Flink is {job.state.lower()}"  # restarting, initializing
+        trouble = "" if job.state == "RUNNING" else f"Flink is {job.state.lower()}: {self.flink.why(job)}".rstrip(": ")
         strange = ""
         try:
             seen = None if ended else see_topics(self.topics)

@@ -327,6 +327,14 @@ def test_a_server_that_ended_by_itself_is_started_again_and_the_owner_told_once(
     assert remembered(world)["savepoint"] == "file:/savepoints/s1"
 
 
+def test_a_job_that_restarts_says_why(world):
+    made = world.make()
+    made.start()
+    world.flink.jobs[-1]["state"] = "RESTARTING"
+    assert not made._look()
+    assert (made.status.state, made.status.message) == ("waiting", "Flink is restarting: java.lang.Boom: it broke")
+
+
 def test_a_server_that_cannot_be_started_again_does_not_end_the_stream(world):
     made = world.make()
     made.start()
