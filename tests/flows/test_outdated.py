@@ -19,6 +19,8 @@ from tests.flows.conftest import vnsight
 from warehouse.delta import last_complete
 from warehouse.hash import content_hash
 
+pytestmark = pytest.mark.cluster  # needs no server, but half a minute
+
 SETTINGS = "[workspace]\nshards = 4\n"
 
 

@@ -113,6 +113,7 @@ roads = st.builds(
 )
 
 
+@pytest.mark.cluster  # long
 @settings(max_examples=8, deadline=None)
 @given(batch=st.sampled_from([1, 7, 500]), arrow=st.booleans(), road=roads, seed=st.integers(0, 2**32))
 def test_no_road_loses_or_changes_a_record(spool, batch, arrow, road, seed):

@@ -12,6 +12,8 @@ from schemas.load import CompleteLoad
 from warehouse.hash import COMBINED, DEFAULT_MARTS, content_hash
 from warehouse.publish import candidate
 
+pytestmark = pytest.mark.cluster  # needs no server, but half a minute
+
 
 def window(ws, people, scores, shards=1, shuffle=0):
     def spread(rows):

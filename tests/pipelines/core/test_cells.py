@@ -89,6 +89,7 @@ class World:
         return pl.concat([like.clear(), *found]).sort(load_contract(f"mart.{mart}").key)
 
 
+@pytest.mark.cluster  # long
 @settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(seed=st.integers(0, 10**9), size=st.integers(3, 25), cells=st.sampled_from([1, 2, 3, 7]))
 def test_any_arrival_ends_in_the_rows_of_the_batch(batch, seed, size, cells):
