@@ -16,7 +16,7 @@ select d.modality, d.banding, d.band, s.stratifier, s.stratum, o.instrument, o.s
     case when m.measure = 'time' then d.least / (28 * 6e4) end as on_min_per_day_min,
     case when m.measure = 'time' then d.mean / (28 * 6e4) end as on_min_per_day_mean,
     case when m.measure = 'time' then d.most / (28 * 6e4) end as on_min_per_day_max,
-    d.n, d.k, wilson(d.k, d.n).estimate as rate, wilson(d.k, d.n).low as low, wilson(d.k, d.n).high as high,
+    d.n, d.k, d.share.estimate as rate, d.share.low as low, d.share.high as high,
     d.coverage,
     t.z as trend_z, case when t.least_expected >= 1 then two_sided_p(t.z) end as trend_p,
     case when s.stratifier = 'all' then a.z end as stratified_trend_z,
@@ -32,7 +32,7 @@ select d.modality, d.banding, d.band, s.stratifier, s.stratum, o.instrument, o.s
         case when s.stratifier = 'disorder' then 'overlapping strata' end,
         case when least(d.k, d.n - d.k) < 5 then 'small cells' end
     ) as caution
-from dosed as d
+from (select *, wilson(k, n) as share from dosed) as d
 inner join (values ('implanted', 'charge'), ('auricular', 'charge'), ('cervical', 'time')) as m (modality, measure) on m.modality = d.modality
 inner join stratum_names as s on s.stratum_id = d.stratum_id
 inner join outcome_names as o on o.outcome_id = d.outcome_id
