@@ -10,22 +10,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import polars as pl
-
-from flows.books import with_books_opened
+from flows.books import stream_part, with_books_opened
 from flows.outdated import require_current
 from flows.plan import pass_plan_on
 from flows.steps import Candidate, Outcome, Progress, audit_candidate, live_tables, publish_or_hold
 from pipelines.load import StagedLoad
 from pipelines.secret import read_secret
-from pipelines.spill import write_part
 from pipelines.updates import begun, count_read, drop_updates, merge_updates, note_positions, waiting_updates
 from schemas.load import LoadFiles
 from schemas.milestones import milestone
 from schemas.workspace import Workspace
 from warehouse import publish as shop
 from warehouse.delta import last_complete
-from warehouse.storage import guard_storage
 
 MOST = 500  # updates in one commit: memory stays bounded after a long pause
 
@@ -47,7 +43,7 @@ def commit_updates(ws: Workspace, progress: Progress) -> Outcome | None:
     merged = merge_updates(waiting, frozenset(state.older) if state else frozenset())
     milestone("stream:merged")
     appended = {
-        f"streamed/{name}": (_part(ws, frame, name, load),) for name, frame in merged.tables.items() if frame.height
+        f"streamed/{name}": (stream_part(ws, f"streamed/{name}", frame, load),) for name, frame in merged.tables.items() if frame.height
     }  # fmt: skip
     files = LoadFiles(load, appended=appended)
     files = with_books_opened(ws, replace(files, dropped=shop.superseded(ws, files, base)), base, state)
@@ -64,8 +60,3 @@ def commit_updates(ws: Workspace, progress: Progress) -> Outcome | None:
         note_positions(ws.home, merged.tables["receipts"])
     drop_updates(merged.taken)
     return replace(outcome, rows=rows)
-
-
-def _part(ws: Workspace, frame: pl.DataFrame, name: str, load: int) -> str:
-    with guard_storage(f"commit of the stream's updates as load {load}"):
-        return write_part(frame.with_columns(_load=pl.lit(load, dtype=pl.Int64)), ws.home, f"streamed/{name}/_load={load}")

@@ -3,9 +3,11 @@
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pytest
 
 from flows import committer, nightly
 from flows.committer import commit_updates
@@ -14,13 +16,14 @@ from pipelines.core.cells import CellOptions
 from pipelines.core.messages import SCHEMA
 from pipelines.launch import silent
 from pipelines.messages import read_messages
+from pipelines.secret import create_secret
 from pipelines.transforms.stream import StreamOptions
-from pipelines.updates import write_update
+from pipelines.updates import begin_books, write_update
 from schemas.contract import load_contract
 from schemas.envelope import topic_of
 from schemas.workspace import Workspace
 from tests.mini_runner import MiniRunner
-from tests.small_world import SECRET
+from tests.small_world import SECRET, workspace
 
 NOW_US = 1_750_000_000_000_000  # everything became known in June 2025
 
@@ -81,3 +84,13 @@ class StreamHome(MiniRunner):
     def night(self) -> Outcome:
         """A nightly run over the files that wait."""
         return nightly.run_steps(self.ws, silent)
+
+
+def begun_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> StreamHome:
+    """An empty workspace below a folder, its books opened for a job that begins with nothing; nothing is audited."""
+    without_audit(monkeypatch)
+    ws = workspace(folder / "home")
+    create_secret(ws)
+    (ws.home / "secret.key").write_bytes(SECRET)
+    begin_books(ws.home, [])
+    return StreamHome(ws)

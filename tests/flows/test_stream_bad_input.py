@@ -11,11 +11,10 @@ from flows.committer import commit_updates
 from flows.lock import Busy, only_run
 from pipelines import updates
 from pipelines.launch import silent
-from pipelines.secret import create_secret
 from pipelines.updates import begin_books, waiting_updates
 from schemas.errors import VNSightError
-from tests.flows.stream_home import StreamHome, without_audit
-from tests.small_world import SECRET, device, patient, response, session, workspace
+from tests.flows.stream_home import StreamHome, begun_home
+from tests.small_world import device, patient, response, session
 from tests.stream_world import by_source, lines_of
 from warehouse.delta import last_complete
 from warehouse.hash import content_hash
@@ -29,12 +28,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> StreamHome:
-    without_audit(monkeypatch)
-    ws = workspace(tmp_path / "home")
-    create_secret(ws)
-    (ws.home / "secret.key").write_bytes(SECRET)
-    begin_books(ws.home, [])
-    return StreamHome(ws)
+    return begun_home(tmp_path, monkeypatch)
 
 
 def send_all(home: StreamHome, world: int = 0) -> None:

@@ -7,13 +7,12 @@ import pytest
 
 from flows.engine.job import staged_facts
 from pipelines.messages import read_messages
-from pipelines.secret import create_secret
 from pipelines.stage import read_facts
 from pipelines.updates import begin_books, waiting_updates
 from schemas.contract import SOURCES, load_contract
 from schemas.envelope import topic_of
-from tests.flows.stream_home import StreamHome, messages_of, without_audit
-from tests.small_world import SECRET, workspace
+from tests.flows.stream_home import StreamHome, begun_home, messages_of
+from tests.small_world import SECRET
 from tests.stream_world import by_source, lines_of
 from warehouse.delta import last_complete, live_files
 from warehouse.hash import content_hash
@@ -24,12 +23,7 @@ pytestmark = pytest.mark.cluster  # needs no server, but two minutes
 
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> StreamHome:
-    without_audit(monkeypatch)
-    ws = workspace(tmp_path / "home")
-    create_secret(ws)
-    (ws.home / "secret.key").write_bytes(SECRET)
-    begin_books(ws.home, [])
-    return StreamHome(ws)
+    return begun_home(tmp_path, monkeypatch)
 
 
 class Lines:
