@@ -119,7 +119,7 @@ def one_line(said: Mapping[str, Any]) -> str:
     if said["late"]:
         parts.append(f"{said['late']:,} late")
     if steps:
-        parts.append(f"{steps['all']:.1f} s ({taken})")
+        parts.append(f"{steps['all']:.1f} s" + (f" ({taken})" if taken else ""))
     if said["waiting_files"]:
         parts.append(f"{said['waiting_files']:,} files wait")
     return "; ".join(parts) + (f"; {said['message']}" if said["message"] else "")

@@ -43,13 +43,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory):
 class Stream:
     """`vnsight stream --engine flink` as a process of its own: the supervisor and committer."""
 
-    def __init__(self, home: Path, cluster: Cluster):
+    def __init__(self, home: Path, cluster: Cluster, settle_s: int = 604_800, idle_s: int = -1):
         self.home, self.cluster, self.process = home, cluster, None
+        self.patience = ("--settle", str(settle_s), "--idle", str(idle_s))
 
     def start(self, *more: str, kill_at: str = "") -> None:
         call = [
             sys.executable, "-m", "flows.cli", "stream", "--home", str(self.home), "--engine", "flink",
-            "--cluster", str(self.cluster.folder), "--epoch", "4", "--settle", "604800", "--idle", "-1", *more,
+            "--cluster", str(self.cluster.folder), "--epoch", "4", *self.patience, *more,
         ]  # fmt: skip
         with (self.home.parent / "stream.log").open("a") as log:
             self.process = subprocess.Popen(call, cwd=ROOT, env=os.environ | {"VNSIGHT_KILL_AT": kill_at}, stdout=log, stderr=log)
