@@ -34,7 +34,7 @@ class Column:
     """One column: its type, bounds and meaning. `minimum` and `maximum` are inclusive; None is unbounded."""
 
     name: str
-    type: str  # an ODCS logical type, or array<integer> / array<number>
+    type: str  # an ODCS logical type, or array<integer>, array<number>, array<string>
     required: bool
     description: str
     unit: str | None = None
@@ -45,6 +45,7 @@ class Column:
     grid: str | None = None
     identifier: Identifier | None = None
     clock: str | None = None
+    since: str | None = None  # version of the contract that added it
     per_window: bool = False
     severity: Severity = "critical"
     failure: str = ""
@@ -113,6 +114,7 @@ def _column(node: Mapping[str, Any]) -> Column:
         grid=custom.get("grid"),
         identifier=custom.get("identifier"),
         clock=custom.get("clock"),
+        since=custom.get("since"),
         per_window=custom.get("perWindow", False),
         severity=quality.get("severity", "critical"),
         failure=quality.get("description", ""),

@@ -82,6 +82,11 @@ class Instrument(Sourced):
         return {code: float(rule.points.get(value, value)) for code, value in legal.items()}
 
     @property
+    def parts(self) -> list[str]:
+        """Names of its scores besides the total."""
+        return [name for name in self.subscales if name != "total"]
+
+    @property
     def is_outcome(self) -> bool:
         """Whether a score can be compared with the patient's own baseline: not a history, and not itself a rating of change."""
         return self.kind not in ("history", "change")

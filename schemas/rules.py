@@ -63,7 +63,7 @@ def _column_rules(column: Column, present: frozenset[str]) -> Rules:
         rules["enum"] = ~value.is_in(column.valid_values)
     if column.grid == "model":
         rules["unknown"] = ~value.is_in(list(load_models()))
-    elif column.grid and column.grid not in ("instrument", "form_version", "answers"):
+    elif column.grid and column.grid not in ("instrument", "form_version", "answers", "subscales"):
         rules["grid"] = _grid_rule(column, present)
     return {f"{column.name}:{name}": rule for name, rule in rules.items()}
 
@@ -152,7 +152,8 @@ def explain(contract: Contract, rule: str) -> str:
         "pattern": "does not have the declared form",
         "enum": f"is none of {', '.join(column.valid_values)}", "grid": "cannot be set on this model", "unknown": "is not known",
         "zone": "has no zone", "nonexistent": "never was: clocks were set forward", "not_finite": "is not a finite number",
-        "length": "does not have the length it must have", "order": "is out of order", "label": "holds a label the map does not know",
+        "length": "does not have the length it must have", "order": "is out of order", "repeated": "names one twice",
+        "label": "holds a label the map does not know",
     }.get(kind, kind)  # fmt: skip
     hint = f" ({HINTS[rule]})" if rule in HINTS else ""
     return f"{name} {what}{hint}. {column.failure}".strip()

@@ -82,6 +82,8 @@ def _one(plan: Plan, people: People, gone: Array, which: int, rng: np.random.Gen
         "time_zone": with_missing(pl.Series([z for _, z in SITES]).gather(pl.Series(people.site[patient])), rng.random(len(at)) < 0.5),
         "uploaded_at": instants(uploaded), "answers": pl.Series(drawn.codes).arr.to_list(),
         "source_score": with_missing(drawn.points.sum(axis=1).astype(float), rng.random(len(at)) < 0.4),
+        "source_subscales": pl.Series([None], dtype=pl.List(pl.String)).new_from_index(0, len(at)),
+        "source_subscale_scores": pl.Series([None], dtype=pl.List(pl.Float64)).new_from_index(0, len(at)),
         "_patient": patient, "_receipt": uploaded, "_zone": people.site[patient],
     })  # fmt: skip
 

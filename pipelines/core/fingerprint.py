@@ -60,13 +60,17 @@ def _column(column: pl.Series) -> U64:
     return np.where(column.is_null().to_numpy(), _NULL, _mix(bits))
 
 
-def fingerprint(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+def fingerprint(frame: pl.DataFrame, columns: Sequence[str], later: Sequence[str] = ()) -> pl.Series:
     """Number the content of each row over the named columns, in their order (UInt64, never null).
 
-    Null differs from zero and from empty text; 1 differs from 1.0 only if the column types differ.
+    Null differs from zero and from empty text; 1 differs from 1.0 only if the column types differ. Where a column of `later` is null,
+    the number is as without it: what was written before the contract gained the column equals what comes again after.
     """
     with np.errstate(over="ignore"):
         total = np.zeros(frame.height, np.uint64)
         for name in columns:
             total = _mix(total * _GOLDEN + _column(frame[name]) + _GOLDEN)
+        for name in later:
+            more = _mix(total * _GOLDEN + _column(frame[name]) + _mix(_text(pl.Series([name]))))
+            total = np.where(frame[name].is_null().to_numpy(), total, more)
     return pl.Series("_fingerprint", total, dtype=pl.UInt64)

@@ -102,11 +102,11 @@ def _cast(column: Column, text: pl.Expr) -> pl.Expr:
     """Strict cast of a text cell; null where it does not fit (told apart from an empty cell by the caller)."""
     kind = column.type
     if kind.startswith("array"):
-        inner = pl.Int64 if kind == "array<integer>" else pl.Float64
+        inner = {"array<integer>": pl.Int64(), "array<number>": pl.Float64(), "array<string>": pl.String()}[kind]
         body = text.str.strip_chars().str.strip_prefix("[").str.strip_suffix("]")
         return pl.when(body == "").then(pl.lit([], dtype=pl.List(inner))).otherwise(
             body.str.split(",").list.eval(
-                pl.element().str.strip_chars().replace("null", None).cast(inner, strict=False)
+                pl.element().str.strip_chars().replace("null", None).str.strip_chars('"').cast(inner, strict=False)
             )
         )  # fmt: skip
     if kind == "integer":

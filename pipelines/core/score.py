@@ -139,8 +139,9 @@ def score_responses(responses: pl.DataFrame, instruments: Instruments) -> pl.Dat
     """Score every response on every subscale of its instrument, in order of response_key and of the subscales in the file.
 
     `responses`: response_key, patient_key, instrument, form_version, completed_at, answers (list of form codes in form
-    order, null where unanswered), source_score. Result: the columns of the mart `scores`. A score is null exactly where the
-    status is `unscorable`, and then `reason` says why. `source_score` stands on the `total` row only: sources send one total.
+    order, null where unanswered), source_score, and (both or neither) source_subscales, source_subscale_scores. Result: the columns
+    of the mart `scores`. A score is null exactly where the status is `unscorable`, and then `reason` says why. `source_score` is what
+    the source computed for that subscale, null where it sent nothing.
     Where the licence keeps the items out, that total is the score and the status says `from_source`.
     Instrument, form, number of answers and codes were checked before; `VNSightError` otherwise.
     """
@@ -149,12 +150,22 @@ def score_responses(responses: pl.DataFrame, instruments: Instruments) -> pl.Dat
         if id not in instruments or version not in instruments[id].forms:
             raise VNSightError(f"instrument {id}, form {version}: not known (instrument:unknown or form_version:unknown)")
         for position, (name, scores) in enumerate(_score_form(rows, instruments[id], version)):
-            source = pl.col("source_score").cast(pl.Float64) if name == "total" else pl.lit(None, pl.Float64)
             frames.append(rows.select(
-                *IDENTITY, pl.lit(name).alias("subscale"), "completed_at", source.alias("source_score"),
+                *IDENTITY, pl.lit(name).alias("subscale"), "completed_at", _source_score(rows, name).alias("source_score"),
                 pl.lit(_n_items(instruments[id], version, name), pl.Int64).alias("n_items"), pl.lit(position).alias("position"),
             ).with_columns(**scores.to_columns()).select(*SCORE_COLUMNS, "position"))  # fmt: skip
     return pl.concat(frames).sort("response_key", "completed_at", "position", maintain_order=True).drop("position")
+
+
+def _source_score(rows: pl.DataFrame, name: str) -> pl.Expr:
+    """What the source computed for one subscale."""
+    if name == "total":
+        return pl.col("source_score").cast(pl.Float64)
+    if "source_subscales" not in rows.columns or rows["source_subscales"].null_count() == rows.height:
+        return pl.lit(None, pl.Float64)
+    is_it = pl.col("source_subscales").list.eval((pl.element() == name).cast(pl.Int8))
+    place = pl.when(is_it.list.max() == 1).then(is_it.list.arg_max())
+    return pl.col("source_subscale_scores").list.get(place, null_on_oob=True).cast(pl.Float64)
 
 
 def _n_items(instrument: Instrument, version: str, name: str) -> int:
@@ -173,13 +184,13 @@ def _empty(responses: pl.DataFrame) -> pl.DataFrame:
 
 
 def source_disagreements(scores: pl.DataFrame) -> pl.DataFrame:
-    """Totals where the source computed another number, or any number where we have none (`difference` null).
+    """Scores where the source computed another number, or any number where we have none (`difference` null).
 
-    Columns response_key, instrument, form_version, completed_at, status, score, source_score, difference = source - own.
+    Columns response_key, subscale, instrument, form_version, completed_at, status, score, source_score, difference = source - own.
     Equal means within 1e-6 points, so that a source which rounds in its last binary digit does not disagree.
     """
     difference = pl.col("source_score") - pl.col("score")
     differs = (difference.abs() > 1e-6) | pl.col("score").is_null()
-    totals = scores.filter((pl.col("subscale") == "total") & pl.col("source_score").is_not_null() & differs)
-    columns = ("response_key", "instrument", "form_version", "completed_at", "status", "score", "source_score")
-    return totals.select(*columns, difference.alias("difference"))
+    told = scores.filter(pl.col("source_score").is_not_null() & differs)
+    columns = ("response_key", "subscale", "instrument", "form_version", "completed_at", "status", "score", "source_score")
+    return told.select(*columns, difference.alias("difference"))

@@ -60,7 +60,14 @@ def _survey_rules() -> Rules:
     for one in load_instruments().values():
         for given in (s.range for s in one.subscales.values() if s.operation == "given"):
             off = off | ((instrument == one.id) & ~pl.col("source_score").is_between(given.minimum, given.maximum))
+    named, scores = pl.col("source_subscales"), pl.col("source_subscale_scores")
+    parts = pl.any_horizontal([
+        (instrument == one.id) & ~named.list.eval(pl.element().is_in(one.parts)).list.all() for one in load_instruments().values()
+    ])  # fmt: skip
     return {
+        "source_subscales:unknown": parts, "source_subscales:repeated": named.list.n_unique() != named.list.len(),
+        "source_subscale_scores:length": named.list.len().fill_null(0) != scores.list.len().fill_null(0),
+        "source_subscale_scores:not_finite": scores.list.eval(~pl.element().is_finite()).list.any(),
         "instrument:unknown": ~known, "form_version:unknown": known & items.is_null(),
         "answers:length": answers.list.len() != items, "answers:range": beyond, "source_score:range": off,
     }  # fmt: skip
@@ -135,10 +142,11 @@ def validate(parsed: Parsed, contract: Contract, origin: Provenance, secret: byt
     facts = replace_identifiers(facts, contract, secret)
     if contract.name == "stimulation_sessions":
         facts = repair_session_clock(facts)
-    content = [c.staged_name for c in contract.columns]
+    content = [c.staged_name for c in contract.columns if not c.since]
+    later = [c.staged_name for c in contract.columns if c.since]
     key_columns = [contract.column(k).staged_name for k in contract.key]
     facts = facts.with_columns(
-        fingerprint(facts, content).reinterpret(signed=True),  # Delta tables know no unsigned numbers
+        fingerprint(facts, content, later).reinterpret(signed=True),  # Delta tables know no unsigned numbers
         fingerprint(facts, key_columns).rename("_key").reinterpret(signed=True),
         _known_at=_known_at(contract, origin).cast(UTC_US),
         _load=pl.lit(origin.load, dtype=pl.Int64), _file=pl.lit(origin.file), _registers=pl.lit(origin.registers),

@@ -62,7 +62,7 @@ def _text(column: str, missing: tuple[str, ...]) -> pl.Expr:
 
 
 def _read_cells(frame: pl.DataFrame, layout: WideLayout) -> pl.DataFrame:
-    """Add per item i: text_i, code_i (form code, null if unreadable); and `reasons`, `response_id`, `total`, `row`."""
+    """Add per item i: text_i, code_i (form code, null if unreadable); and `reasons`, `response_id`, `row`, `source_<subscale>`."""
     mapping, positions = layout.mapping, range(len(layout.columns))
     texts = frame.with_row_index("_row").select(
         pl.col("_row").cast(pl.Int64).alias("row"),
@@ -70,16 +70,15 @@ def _read_cells(frame: pl.DataFrame, layout: WideLayout) -> pl.DataFrame:
         *(_text(c, ()).alias(f"own_{c}") for c in mapping.own_columns),
     )
     read = texts.with_columns(_code(i, layout).alias(f"code_{i}") for i in positions)
-    total = pl.lit(None, pl.Float64)
-    flaws = [flaw for i in positions for flaw in _item_flaws(i, layout)]
-    if mapping.source_score:
-        given = pl.when(~pl.col(f"own_{mapping.source_score}").is_in(mapping.missing)).then(f"own_{mapping.source_score}")
-        total = given.cast(pl.Float64, strict=False)
-        flaws.append((given.is_not_null() & total.is_null(), f"{mapping.source_score}:type"))
-        flaws.append((~total.is_finite(), f"{mapping.source_score}:not_finite"))
+    flaws, given = [flaw for i in positions for flaw in _item_flaws(i, layout)], []
+    for name, column in mapping.source_columns.items():
+        text = pl.when(~pl.col(f"own_{column}").is_in(mapping.missing)).then(f"own_{column}")
+        score = text.cast(pl.Float64, strict=False)
+        given.append(score.alias(f"source_{name}"))
+        flaws += [(text.is_not_null() & score.is_null(), f"{column}:type"), (~score.is_finite(), f"{column}:not_finite")]
     reasons = pl.concat_list([pl.when(bad).then(pl.lit(reason)) for bad, reason in flaws]).list.drop_nulls()
     identifier = (pl.lit(mapping.id_prefix) + pl.col(f"own_{mapping.response_id}")).alias("response_id")
-    return read.with_columns(reasons.alias("reasons"), identifier, total.alias("total"))
+    return read.with_columns(reasons.alias("reasons"), identifier, *given)
 
 
 def _code(position: int, layout: WideLayout) -> pl.Expr:
@@ -120,8 +119,15 @@ def _responses(good: pl.DataFrame, layout: WideLayout) -> pl.DataFrame:
         pl.lit(mapping.instrument).alias("instrument"), pl.lit(mapping.form_version).alias("form_version"),
         completed.alias("completed_at"), pl.lit(mapping.time_zone, pl.String).alias("time_zone"), uploaded.alias("uploaded_at"),
         (pl.concat_list([f"code_{i}" for i in range(n)]) if n else pl.lit([], pl.List(pl.Int64))).alias("answers"),
-        pl.col("total").alias("source_score"),
+        (pl.col("source_total") if mapping.source_score else pl.lit(None, pl.Float64)).alias("source_score"),
+        *_source_subscales(list(mapping.source_subscales)),
     )  # fmt: skip
+
+
+def _source_subscales(names: list[str]) -> tuple[pl.Expr, pl.Expr]:
+    """Both columns of the contract about subscales; null where the file has none."""
+    scores = pl.concat_list([f"source_{name}" for name in names]) if names else pl.lit(None, pl.List(pl.Float64))
+    return pl.lit(names or None, pl.List(pl.String)).alias("source_subscales"), scores.alias("source_subscale_scores")
 
 
 def _bad_rows(read: pl.DataFrame) -> pl.DataFrame:

@@ -21,6 +21,7 @@ class WideMapping:
     `coding` says whether cells hold codes or labels. `labels` adds wordings: label -> form code. `declared` is the coding the
     file uses where it is not that of the form (a 0-3 form exported as 1-4); answers are then shifted to the form's.
     On a form of totals `items` is an empty list and `source_score` names the column of the total.
+    `source_subscales` names the columns in which the source computed scores of subscales: subscale -> column.
     `missing` lists cell texts that mean unanswered; an empty cell always does. `completed_at` and `uploaded_at` name columns,
     their `_constant` twins give one instant for the whole file; the upload defaults to the completion.
     `id_prefix` is put before every response_id, so that two instruments in one table do not share identifiers.
@@ -41,6 +42,7 @@ class WideMapping:
     declared: Coding | None = None
     missing: tuple[str, ...] = ()
     source_score: str | None = None
+    source_subscales: Mapping[str, str] = field(default_factory=dict)
     id_prefix: str = ""
 
     def __post_init__(self) -> None:
@@ -52,9 +54,14 @@ class WideMapping:
             raise UsageError("wide survey: declared is a coding of numbers; with labels map each label to its code instead")
 
     @property
+    def source_columns(self) -> dict[str, str]:
+        """Subscale -> column with the score of the source; its total goes by `total`."""
+        return ({"total": self.source_score} if self.source_score else {}) | dict(self.source_subscales)
+
+    @property
     def own_columns(self) -> tuple[str, ...]:
         """Columns the mapping names besides the items."""
-        named = (self.response_id, self.patient_id, self.completed_at, self.uploaded_at, self.source_score)
+        named = (self.response_id, self.patient_id, self.completed_at, self.uploaded_at, *self.source_columns.values())
         return tuple(dict.fromkeys(c for c in named if c is not None))
 
 
@@ -125,6 +132,9 @@ def lay_out(mapping: WideMapping, instruments: Instruments) -> WideLayout:
     if mapping.source_score and "total" not in instrument.subscales:
         scores = ", ".join(instrument.subscales)
         raise UsageError(f"wide survey, source_score: {mapping.instrument} has no total to stand beside it, only {scores}; leave it out")
+    if unknown := sorted(set(mapping.source_subscales) - set(instrument.parts)):
+        there = ", ".join(instrument.parts) or "none besides the total, whose column is source_score"
+        raise UsageError(f"wide survey, source_subscales: {mapping.instrument} has no subscale {unknown[0]}; it has {there}")
     declared = mapping.declared or form.coding
     if declared.maximum - declared.minimum != form.coding.maximum - form.coding.minimum or declared.codes != form.coding.codes:
         raise UsageError(f"wide survey, declared: {declared} cannot be shifted to the coding {form.coding} of the form")

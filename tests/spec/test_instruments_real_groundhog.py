@@ -4,7 +4,7 @@
 import polars as pl
 import pytest
 
-from pipelines.core.score import score_responses
+from pipelines.core.score import score_responses, source_disagreements
 from pipelines.core.score_file import score_file
 from pipelines.core.wide import map_wide
 from pipelines.core.wide_mapping import read_mapping
@@ -41,6 +41,23 @@ def scored(folder, file, instrument, form, items) -> pl.DataFrame:
     responses = mapped(folder, file, instrument, form, items).responses
     keyed = responses.with_columns(pl.col("response_id").cast(pl.Int64).alias("response_key"), pl.lit(0).alias("patient_key"))
     return score_responses(keyed, load_instruments()).pivot("subscale", index="response_key", values="score").sort("response_key")
+
+
+@pytest.mark.parametrize(("form", "differ"), [("blocked", 0), ("standard", 1961)])
+def test_published_scores_beside_ours_tell_a_form_in_another_order(folder, form, differ):
+    names = {own: PUBLISHED_NAMES.get(own, own) for own in ORDER}
+    both = pl.read_csv(folder / "cerq_items.csv", infer_schema=False).join(
+        pl.read_csv(folder / "cerq_scores.csv", infer_schema=False), on="user_id"
+    )
+    mapping = read_mapping({
+        "instrument": "CERQ-36", "form_version": form, "items": "cerq_{}", "response_id": "user_id", "patient_id": "user_id",
+        "completed_at_constant": "2020-01-01T00:00:00Z", "source_subscales": names,
+    })  # fmt: skip
+    responses = map_wide(both, mapping, load_instruments()).responses
+    keyed = responses.with_columns(pl.col("response_id").cast(pl.Int64).alias("response_key"), pl.lit(0).alias("patient_key"))
+    scores = score_responses(keyed, load_instruments())
+    assert scores["source_score"].count() == 9 * 241
+    assert source_disagreements(scores).height == differ
 
 
 def published(folder, file):

@@ -135,6 +135,47 @@ def test_fingerprints_do_not_change_between_versions():
     assert fingerprint(frame, ["t", "i", "f", "l"]).to_list() == FINGERPRINTS
 
 
+def test_a_column_gained_later_changes_only_the_fingerprints_of_rows_that_use_it():
+    from pipelines.core.fingerprint import fingerprint
+
+    rows = [([], None), (["a"], None), (None, [1.0]), (None, None)]
+    columns = {"s": pl.List(pl.String), "x": pl.List(pl.Float64)}
+    frame = pl.DataFrame(rows, schema=columns, orient="row").with_columns(t=pl.lit("a"))
+    later = fingerprint(frame, ["t"], ["s", "x"]).to_list()
+    assert later[3] == fingerprint(frame, ["t"]).to_list()[0]
+    assert len(set(later)) == 4
+
+
+SUBSCALES = [
+    (["stress", "anxiety"], [14, None], []),
+    ([], [], []),
+    (None, None, []),
+    (["sadness"], [1], ["source_subscales:unknown"]),
+    (["total"], [1], ["source_subscales:unknown"]),
+    (["stress", "stress"], [1, 2], ["source_subscales:repeated"]),
+    (["stress"], [1, 2], ["source_subscale_scores:length"]),
+    (["stress"], None, ["source_subscale_scores:length"]),
+    (None, [1], ["source_subscale_scores:length"]),
+]
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+@pytest.mark.parametrize(("named", "scores", "rules"), SUBSCALES)
+def test_scores_of_subscales_belong_to_subscales_of_the_instrument(named, scores, rules, form):
+    from pipelines.core.validate import Provenance, validate
+
+    row = GOOD | {"instrument": "DASS-21", "answers": [1] * 21, "source_subscales": named, "source_subscale_scores": scores}
+    if form == "json":
+        parsed = parse_json(TextChunk(json.dumps(row).encode(), 1), SURVEY)
+    else:
+        cells = (json.dumps(v).replace('"', '""') if isinstance(v, list) else "" if v is None else str(v) for v in row.values())
+        parsed = parse_csv(TextChunk(",".join(f'"{c}"' if c else "" for c in cells).encode(), 2), tuple(row), SURVEY)
+    done = validate(parsed, SURVEY, Provenance(1, "f", 0), b"s")
+    assert [r for rs in done.refused["rules"].to_list() for r in rs] == rules
+    if not rules:
+        assert done.facts.select("source_subscales", "source_subscale_scores").row(0) == (named, scores)
+
+
 FINGERPRINTS = [7907178631178070771, 12450056923383463647, 8103695356590250841]
 
 

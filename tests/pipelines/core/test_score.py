@@ -325,6 +325,17 @@ def test_source_disagreements_are_kept_apart_from_the_score():
     assert scored["score"].to_list() == [9, 9, 9, None, 9, 9]
 
 
+def test_a_score_of_a_subscale_by_the_source_stands_beside_ours():
+    rows = make_responses([[1] * 21] * 4, "DASS-21").with_columns(
+        source_subscales=pl.Series([["stress", "depression"], ["anxiety"], None, []], dtype=pl.List(pl.String)),
+        source_subscale_scores=pl.Series([[14.0, 7.0], [None], None, []], dtype=pl.List(pl.Float64)),
+    )
+    scored = score_responses(rows, SHIPPED)
+    told = scored.filter(pl.col("source_score").is_not_null()).select("response_key", "subscale", "score", "source_score").rows()
+    assert told == [(1, "depression", 14, 7), (1, "stress", 14, 14)]
+    assert source_disagreements(scored).select("response_key", "subscale", "difference").rows() == [(1, "depression", -7)]
+
+
 def test_the_source_score_stands_on_the_total_only():
     scored = score_responses(make_responses([([1] * 36, 81.0)], "DERS-36"), SHIPPED)
     assert dict(scored.filter(pl.col("source_score").is_not_null()).select("subscale", "source_score").rows()) == {"total": 81}

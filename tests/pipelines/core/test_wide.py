@@ -42,8 +42,40 @@ def test_a_row_becomes_a_response_in_the_columns_of_the_contract():
     assert row == {
         "row": 0, "response_id": "gad.r0", "patient_id": "p", "instrument": "GAD-7", "form_version": "standard",
         "completed_at": "2025-03-01 09:00", "time_zone": "Europe/Rome", "uploaded_at": "2025-03-01 09:00",
-        "answers": [0, 1, 2, 3, 0, 1, 2], "source_score": None,
+        "answers": [0, 1, 2, 3, 0, 1, 2], "source_score": None, "source_subscales": None, "source_subscale_scores": None,
     }  # fmt: skip
+
+
+DASS = BASE | {"instrument": "DASS-21", "source_score": None, "missing": ["NA"]}
+
+
+def with_subscales(*cells):
+    own = {"id": "r", "person": "p", "when": "2025-03-01 09:00", "dep": cells[0], "anx": cells[1]}
+    frame = pl.DataFrame([own | {f"q{n}": "1" for n in range(1, 22)}], schema_overrides=dict.fromkeys(own, pl.String))
+    given = {"depression": "dep", "anxiety": "anx"}
+    return map_wide(frame, read_mapping({**DASS, "source_subscales": given}), load_instruments())
+
+
+def test_scores_of_subscales_come_along_with_their_names():
+    responses = with_subscales("14", "NA").responses
+    assert responses.select("source_subscales", "source_subscale_scores").row(0) == (["depression", "anxiety"], [14.0, None])
+
+
+@pytest.mark.parametrize(("cell", "reason"), [("high", "dep:type"), ("inf", "dep:not_finite")])
+def test_a_score_of_a_subscale_that_is_no_number_refuses_the_row(cell, reason):
+    assert with_subscales(cell, "14").bad["reasons"].to_list() == [[reason]]
+
+
+@pytest.mark.parametrize(
+    ("instrument", "given", "message"),
+    [
+        ("DASS-21", {"sadness": "dep"}, "DASS-21 has no subscale sadness; it has depression, anxiety, stress"),
+        ("PHQ-9", {"total": "dep"}, "PHQ-9 has no subscale total; it has none besides the total, whose column is source_score"),
+    ],
+)
+def test_a_mapping_names_only_subscales_that_are_there(instrument, given, message):
+    with pytest.raises(UsageError, match=message):
+        mapped(GOOD, instrument=instrument, source_score=None, source_subscales=given)
 
 
 @pytest.mark.parametrize(
