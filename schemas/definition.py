@@ -17,7 +17,7 @@ from schemas.instrument import load_instrument
 from schemas.instrument_parts import Sourced
 from schemas.typed import parse_yaml, read_typed
 
-Scores = Literal["all", "primary", "remission_cut", "reliable_change", "pair", "domains"]
+Scores = Literal["all", "primary", "remission_cut", "reliable_change", "important_change", "rating", "pair", "domains"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +55,15 @@ class Definitions:
 
 @dataclass(frozen=True, kw_only=True)
 class Window(Sourced):
-    """Days after the index date, of 86,400 s, both ends included; `target_d` is the day a visit was meant for."""
+    """Days after the index date, of 86,400 s, both ends included; `target_d` is the day a visit was meant for.
+
+    `when` says whether the visit has rows from the start, or once somebody was assessed in its window or later.
+    """
 
     from_d: int
     to_d: int
     target_d: int | None = None
+    when: Literal["always", "reached"] = "always"
 
     def __post_init__(self) -> None:
         target = self.from_d if self.target_d is None else self.target_d

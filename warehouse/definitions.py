@@ -42,9 +42,9 @@ def _window_rows(read: Visits) -> Iterator[tuple[Any, ...]]:
     named += [(name, "visit", window) for name, window in read.visits.items()]
     named += [(name, "period", window) for name, window in read.periods.items()]
     for name, kind, w in named:
-        yield name, kind, w.target_d, w.from_d, w.to_d, w.source, w.confidence
+        yield name, kind, w.target_d, w.from_d, w.to_d, w.when, w.source, w.confidence
     day = read.landmark.day
-    yield "landmark", "landmark", day, day, day, read.landmark.source, read.landmark.confidence
+    yield "landmark", "landmark", day, day, day, "always", read.landmark.source, read.landmark.confidence
 
 
 def _band_rows(one: Instrument) -> Iterator[tuple[Any, ...]]:
@@ -53,8 +53,13 @@ def _band_rows(one: Instrument) -> Iterator[tuple[Any, ...]]:
             yield one.id, name, band, end
 
 
+def _threshold(thresholds: Sequence[Threshold], name: str) -> Threshold | None:
+    return next((t for t in thresholds if t.name == name), None)
+
+
 def _named(thresholds: Sequence[Threshold], name: str) -> float | None:
-    return next((t.value for t in thresholds if t.name == name), None)
+    found = _threshold(thresholds, name)
+    return found.value if found else None
 
 
 def _score_row(one: Instrument, name: str) -> tuple[Any, ...]:
@@ -64,11 +69,15 @@ def _score_row(one: Instrument, name: str) -> tuple[Any, ...]:
     change = used_reliable_change(subscale)
     cutoffs = cut_offs(subscale, worse)
     used, method = _used_cut_off(subscale, cutoffs)
+    important = _threshold(subscale.change, "minimal_important") if worse is not None else None
+    rated = _threshold(subscale.response, "response") if one.kind == "change" else None
     return (
         one.id, name, worse, name == "total" or "total" not in one.subscales,
         cut.comparison if cut else None, cut.value if cut else None,
         change.sd if change else None, change.sd_source if change else None, change.reliability if change else None,
         *cutoffs, used, method, _named(subscale.caseness, "nhs_caseness"), _named(subscale.change, "nhs_reliable"),
+        None if change else _named(subscale.change, "reliable"), *((important.value, important.unit) if important else (None, None)),
+        *((rated.comparison, rated.value) if rated else (None, None)), subscale.range.minimum, subscale.range.maximum,
     )  # fmt: skip
 
 
@@ -102,5 +111,6 @@ def cut_offs(subscale: Subscale, higher_is_worse: bool | None) -> tuple[float | 
 def _used_cut_off(subscale: Subscale, cutoffs: tuple[float | None, ...]) -> tuple[float | None, str | None]:
     a, b, c = cutoffs
     published = next((t.value for t in subscale.caseness if t.name == "suggested_cutoff"), None)
-    candidates = (("c", c), ("published", published), ("b", b), ("a", a))
+    healthy = next((t.value for t in subscale.functional if t.comparison == "at_most"), None)
+    candidates = (("c", c), ("published", published), ("b", b), ("a", a), ("healthy_end", healthy))
     return next(((value, method) for method, value in candidates if value is not None), (None, None))

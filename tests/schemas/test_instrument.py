@@ -232,7 +232,7 @@ def test_bands_start_at_their_lower_end(instrument, score, band):
         ("PCL-5", "response", "response", 50, 49.9),
         ("PCL-5", "functional", "clinically_significant", 28, 29),
         ("PCL-5", "change", "reliable_low", 15, 14),
-        ("PCL-5", "change", "reliable_high", 18, 17),
+        ("PCL-5", "change", "reliable", 18, 17),
         ("PCL-5", "change", "older_low", 5, 4),
         ("PCL-5", "change", "older_high", 10, 9),
         ("MADRS", "response", "response", 50, 49.9),
@@ -251,7 +251,7 @@ def test_bands_start_at_their_lower_end(instrument, score, band):
         ("WHO-5", "caseness", "likely_depression", 28, 28.1),
         ("WHO-5", "change", "minimal_important", 10, 9.9),
         ("CGI-I", "response", "response", 2, 3),  # the score itself, not a drop of it
-        ("QOLIE-31", "change", "important_low", 5.2, 5.1),
+        ("QOLIE-31", "change", "minimal_important", 5.2, 5.1),
         ("QOLIE-31", "change", "important_high", 11.8, 11.7),
         ("CTQ-28.emotional_abuse", "caseness", "moderate_to_severe", 13, 12),
         ("CTQ-28.physical_abuse", "caseness", "moderate_to_severe", 10, 9),

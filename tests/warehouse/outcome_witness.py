@@ -14,6 +14,8 @@ from typing import Any
 Row = dict[str, Any]
 DAY = 86_400_000_000
 VISITS = {"m3": (91, 61, 121), "m6": (182, 137, 227), "m9": (274, 229, 319), "m12": (365, 320, 410)}
+LATER = {"m18": 548, "m24": 730, "m30": 913, "m36": 1095, "m42": 1278, "m48": 1461, "m54": 1643, "m60": 1826}
+ALL_VISITS = VISITS | {name: (day, day - 90, day + 90) for name, day in LATER.items()}
 PERIOD, PERIOD_DAYS = "m3_12", (91, 365)
 LANDMARK_DAY = 90
 
@@ -27,12 +29,12 @@ def _c(ill: tuple[str, str], well: tuple[str, str]) -> Fraction:
 SCALES: dict[tuple[str, str], Row] = {
     ("PHQ-9", "total"): {
         "sign": -1, "primary": True, "remission": lambda x: x < 5, "sd": Fraction("6.1"), "rel": Fraction("0.84"),
-        "cut": _c(("17.1", "6.1"), ("2.91", "3.52")), "case": 10, "reliable": 6, "benefit": ("symptoms", "percent", 50),
+        "cut": _c(("17.1", "6.1"), ("2.91", "3.52")), "case": 10, "reliable": 6, "important": ("percent", 20), "benefit": ("symptoms", "percent", 50),
         "bands": {"minimal": 0, "mild": 5, "moderate": 10, "moderately_severe": 15, "severe": 20},
     },
     ("GAD-7", "total"): {
         "sign": -1, "primary": True, "remission": lambda x: x < 5, "sd": Fraction("4.7"), "rel": Fraction("0.83"),
-        "cut": _c(("14.4", "4.7"), ("2.95", "3.41")), "case": 8, "reliable": 4,
+        "cut": _c(("14.4", "4.7"), ("2.95", "3.41")), "case": 8, "reliable": 4, "important": ("points", 4),
         "bands": {"minimal": 0, "mild": 5, "moderate": 10, "severe": 15},
     },
     ("DERS-36", "total"): {
@@ -40,9 +42,10 @@ SCALES: dict[tuple[str, str], Row] = {
         "benefit": ("function", "points", Fraction("19.204")),
     },
     ("DERS-36", "goals"): {"sign": -1, "primary": False},
+    ("CGI-I", "total"): {"sign": -1, "primary": False, "rating": 2},
     ("WHO-5", "total"): {
         "sign": 1, "primary": True, "sd": Fraction(10), "rel": Fraction("0.8"), "cut": Fraction(50),
-        "benefit": ("quality_of_life", "points", 10),
+        "important": ("points", 10), "benefit": ("quality_of_life", "points", 10),
     },
 }  # fmt: skip
 
@@ -57,7 +60,9 @@ class Course:
     def __init__(self, person: Row, scores: list[Row], scale: Row) -> None:
         self.scale, self.index = scale, person["index_us"]
         known = [s for s in scores if s["score"] is not None] if self.index is not None else []
-        self.all = sorted((s["at_us"] - self.index, s["response"], s["score"]) for s in known)
+        worse = -scale["sign"]
+        told = [(s["at_us"] - self.index, worse * s["score"], s["response"], s["score"]) for s in known]
+        self.all = [(at, rank, score) for rank, (at, _, _, score) in enumerate(sorted(told))]
         window = [x for x in self.all if -30 * DAY <= x[0] <= 0]
         early = [x for x in window if person["activated_us"] is None or x[0] <= person["activated_us"] - self.index]
         self.base: Fraction | None = early[-1][2] if early else None
@@ -65,10 +70,10 @@ class Course:
             "no_index" if self.index is None else None if early else "baseline_after_activation" if window else "no_baseline"
         )
         self.after = [x for x in self.all if x[0] > 0]
-        self.once = {at: score for at, _, score in self.after}  # of two at one instant the larger key, being last
+        self.once = {at: score for at, _, score in self.after}  # of two at one instant the worse, being last
 
     def visit(self, name: str) -> tuple[int, Fraction] | None:
-        target, low, high = (d * DAY for d in VISITS[name])
+        target, low, high = (d * DAY for d in ALL_VISITS[name])
         inside = [x for x in self.after if low <= x[0] <= high]
         best = max(inside, key=lambda x: (-abs(x[0] - target), x[0], x[1]), default=None)
         return best and (best[0], best[2])
@@ -145,7 +150,7 @@ def _reliable(c: Course, follow: Fraction | None, carried: Fraction | None) -> R
 
 def _over_time(c: Course, visit: str, seen: tuple[int, Fraction] | None, last: tuple[int, Fraction] | None) -> Iterator[tuple[str, Row]]:
     usable = c.drop_reason is None
-    end = VISITS[visit][2] * DAY
+    end = ALL_VISITS[visit][2] * DAY
     first, loss = (c.first_response(), c.loss()) if usable else (None, None)
     ever = None if last is None else first is not None and first <= end
     shown = c.once[first] if ever else last and last[1]
@@ -205,6 +210,24 @@ def _nhs(p: Course, g: Course, visit: str, carry) -> Row:
     return _answer(None, observed, locf, called)
 
 
+def _important(c: Course, follow: Fraction | None, carried: Fraction | None) -> Row:
+    unit, value = c.scale["important"]
+
+    def gained(score: Fraction | None, sign: int = 1) -> bool | None:
+        gain = None if score is None or c.base is None else sign * c.scale["sign"] * (score - c.base)
+        return None if gain is None else gain >= value if unit == "points" else 100 * gain >= value * c.base
+
+    called = "improved" if gained(follow) else "deteriorated" if gained(follow, -1) else "unchanged"
+    unusable = c.drop_reason if unit == "percent" else c.base_reason
+    return _answer(unusable, gained(follow), gained(carried), called, base=c.base, follow=follow)
+
+
+def _rated(c: Course, follow: Fraction | None, carried: Fraction | None) -> Row:
+    unusable = c.base_reason if c.base_reason == "no_index" else None
+    seen, locf = (_judge(x, lambda v: v <= c.scale["rating"]) for x in (follow, carried))
+    return _answer(unusable, seen, locf, "response" if seen else "none", follow=follow)
+
+
 def _benefit(c: Course, score: Fraction | None) -> bool | None:
     _, unit, value = c.scale["benefit"]
     if c.base is None or score is None or (unit == "percent" and c.base == 0):
@@ -233,7 +256,7 @@ def _tripartite(courses: list[Course], visit: str, carry) -> Row:
 
 
 def _carry(c: Course, visit: str) -> tuple[int, Fraction] | None:
-    return c.visit(visit) or c.last(VISITS[visit][2] * DAY)
+    return c.visit(visit) or c.last(ALL_VISITS[visit][2] * DAY)
 
 
 def _band(scale: Row, base: Fraction | None) -> str | None:
@@ -241,7 +264,15 @@ def _band(scale: Row, base: Fraction | None) -> str | None:
     return reached[-1] if reached else None
 
 
-def judge_patient(person: Row, scores: list[Row]) -> Iterator[Row]:
+def visits_reached(people: list[Row], scores: list[Row]) -> list[str]:
+    """The visits of the first year, and the later ones whose window has begun when anybody was last assessed."""
+    index = {p["number"]: p["index_us"] for p in people}
+    known = [s for s in scores if (s["instrument"], s["subscale"]) in SCALES and s["score"] is not None and index.get(s["number"])]
+    last = max((s["at_us"] - index[s["number"]] for s in known), default=0)
+    return [name for name, (_, low, _) in ALL_VISITS.items() if name in VISITS or low * DAY <= last]
+
+
+def judge_patient(person: Row, scores: list[Row], visits: list[str]) -> Iterator[Row]:
     """All rows of one patient; `scores` are theirs alone, with instrument, subscale, at_us, response and score (a fraction)."""
     courses = {}
     for name, scale in SCALES.items():
@@ -249,7 +280,7 @@ def judge_patient(person: Row, scores: list[Row]) -> Iterator[Row]:
         if own:
             courses[name] = Course(person, own, scale)
     for (instrument, subscale), c in courses.items():
-        for visit, definition, row in _of_one(c):
+        for visit, definition, row in _of_one(c, visits):
             row |= {"instrument": instrument, "subscale": subscale, "visit": visit, "definition": definition}
             follow, base = row["follow_up"], row["baseline"]
             row["baseline_band"] = _band(c.scale, base)
@@ -258,13 +289,18 @@ def judge_patient(person: Row, scores: list[Row]) -> Iterator[Row]:
             judged = row["reason"] is None and c.scale["sign"] < 0 and base
             row["partial"] = _dropped(base, follow, 30) if judged else None
             yield row
-    yield from _of_several(courses)
+    yield from _of_several(courses, visits)
 
 
-def _of_one(c: Course) -> Iterator[tuple[str, str, Row]]:
-    for visit in VISITS:
-        seen, last, carried = c.visit(visit), c.last(VISITS[visit][2] * DAY), _carry(c, visit)
+def _of_one(c: Course, visits: list[str]) -> Iterator[tuple[str, str, Row]]:
+    for visit in visits:
+        seen, last, carried = c.visit(visit), c.last(ALL_VISITS[visit][2] * DAY), _carry(c, visit)
         follow, locf = seen and seen[1], carried and carried[1]
+        if "rating" in c.scale:
+            yield visit, "rated_response", _rated(c, follow, locf)
+            continue
+        if "important" in c.scale:
+            yield visit, "important_change", _important(c, follow, locf)
         if c.scale["sign"] < 0:
             for definition, row in _drops(c, follow, locf):
                 yield visit, definition, row
@@ -279,11 +315,11 @@ def _of_one(c: Course) -> Iterator[tuple[str, str, Row]]:
         yield PERIOD, "percent_time", _percent_time(c)
 
 
-def _of_several(courses: dict[tuple[str, str], Course]) -> Iterator[Row]:
+def _of_several(courses: dict[tuple[str, str], Course], visits: list[str]) -> Iterator[Row]:
     pair = [courses.get((name, "total")) for name in ("PHQ-9", "GAD-7")]
     domains = [c for c in courses.values() if "benefit" in c.scale]
     nothing = {"subscale": "total", "baseline_band": None, "remitted": None, "partial": None}
-    for visit in VISITS:
+    for visit in visits:
         if all(pair):
             yield _nhs(*pair, visit, _carry) | nothing | {"instrument": "PHQ-9+GAD-7", "visit": visit, "definition": "nhs_recovery"}
         if len(domains) >= 2:

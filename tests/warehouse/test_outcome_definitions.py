@@ -166,12 +166,52 @@ def test_the_index_date_belongs_to_the_baseline_alone():
     assert rows("first_response", {"PHQ-9": {-3: 20, 0: 9}})["m3"]["reason"] == "no_follow_up"
 
 
-@pytest.mark.parametrize(("keys", "outcome"), [((1, 2), "lost"), ((2, 1), "retained")])
-def test_of_two_responses_at_one_instant_the_larger_key_counts(keys, outcome):
+@pytest.mark.parametrize("keys", [(1, 2), (2, 1)])
+def test_of_two_responses_at_one_instant_the_worse_counts_whatever_the_keys(keys):
     scores = [score(8, 1, -3, 20), score(9, 1, 100, 9)] + [score(n, 1, 182, v) for n, v in zip(keys, (8, 15), strict=True)]
     with connect() as connection:
         found = build(connection, [patient(1)], scores, ("responders",))["responders"]
-    assert [r["outcome"] for r in found if (r["definition"], r["visit"]) == ("retained_40", "m6")] == [outcome]
+    assert [r["outcome"] for r in found if (r["definition"], r["visit"]) == ("retained_40", "m6")] == ["lost"]
+
+
+def test_a_year_later_there_is_a_visit_once_somebody_was_assessed_in_it():
+    course = {-3: 20, 182: 9, 457: 10}
+    assert "m18" not in rows("drop_50", {"PHQ-9": course})
+    found = rows("drop_50", {"PHQ-9": course | {458: 12}})
+    assert (found["m18"]["follow_up"], found["m18"]["outcome"], "m24" in found) == (12, "partial", False)
+
+
+@pytest.mark.parametrize(
+    ("instrument", "scores", "outcome"),
+    [
+        ("PHQ-9", {-3: 20, 91: 16}, "improved"),
+        ("PHQ-9", {-3: 20, 91: 16.1}, "unchanged"),
+        ("PHQ-9", {-3: 20, 91: 24}, "deteriorated"),
+        ("GAD-7", {-3: 10, 91: 6}, "improved"),
+        ("GAD-7", {-3: 10, 91: 7}, "unchanged"),
+        ("WHO-5", {-3: 30, 91: 40}, "improved"),
+        ("WHO-5", {-3: 30, 91: 20}, "deteriorated"),
+        ("PHQ-9", {-3: 0, 91: 5}, "undetermined"),
+    ],
+)
+def test_important_change_is_what_the_file_of_the_instrument_says(instrument, scores, outcome):
+    assert rows("important_change", {instrument: scores})["m3"]["outcome"] == outcome
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "outcome"), [(50, 32, "improved"), (50, 33, "unchanged"), (50, 28, "recovered"), (50, 29, "improved"), (28, 50, "harmed")]
+)
+def test_a_published_limit_stands_where_no_standard_deviation_gives_one(before, after, outcome):
+    """PCL-5: reliable from 18 points on, healthy up to 28."""
+    assert rows("reliable_change", {"PCL-5": {-3: before, 91: after}})["m3"]["outcome"] == outcome
+
+
+@pytest.mark.parametrize(("rating", "responded"), [(1, True), (2, True), (3, False), (7, False)])
+def test_a_rating_of_change_needs_no_baseline(rating, responded):
+    row = rows("rated_response", {"CGI-I": {91: rating}})["m3"]
+    assert (row["responded"], row["baseline"], row["change"], row["reason"]) == (responded, None, None, None)
+    assert rows("rated_response", {"CGI-I": {91: rating}})["m6"]["reason"] == "no_follow_up"
+    assert not rows("drop_50", {"CGI-I": {-3: 4, 91: rating}})
 
 
 def test_a_score_under_stimulation_is_no_baseline():

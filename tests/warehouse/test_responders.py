@@ -87,7 +87,7 @@ def test_undetermined_always_says_why(ws, scores, person, reason, remitted):
         ([(SECOND, 18)], None, "a second later is not"),
         ([(-20, 18), (-3, 16)], 16, "the last one counts"),
         ([(-20, 18), (-3, None)], 18, "the last scorable one"),
-        ([(-3, 18), (-3, 16)], 16, "same instant: the larger response key"),
+        ([(-3, 18), (-3, 16)], 18, "same instant: the worse, whatever the keys"),
     ],
 )
 def test_baseline(ws, responses, expected, remark):
@@ -110,7 +110,7 @@ def test_baseline(ws, responses, expected, remark):
         ("m12", [(320 - SECOND, 9)], None, "365 - 45 less a second"),
         ("m3", [(80, 8), (95, 9)], 9, "nearest to the target"),
         ("m3", [(90, 8), (92, 9)], 9, "equally near: the later"),
-        ("m3", [(92, 8), (92, 9)], 9, "same instant: the larger response key"),
+        ("m3", [(92, 8), (92, 9)], 9, "same instant: the worse"),
         ("m3", [(91, None), (70, 9)], 9, "nearest scorable"),
     ],
 )

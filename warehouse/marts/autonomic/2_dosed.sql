@@ -4,11 +4,11 @@
 --    activation that is not unknown; a day without a row is unknown
 create temp table nearest as
 select m.patient, m.measure, w.visit, count(*) as n_follow_up,
-    min_by({'value': m.value, 'at': m.measured_at}, (abs(m.after_us - w.target_d * 86400000000), -m.after_us, -m.measurement_key::hugeint))
+    min_by({'value': m.value, 'at': m.measured_at}, (abs(m.after_us - w.target_us), -m.after_us, -m.measurement_key::hugeint))
         as follow_up
 from measured as m
-inner join visit_windows as w
-    on w.kind = 'visit' and m.after_us between w.from_d * 86400000000 and w.to_d * 86400000000
+inner join windows as w
+    on w.kind = 'visit' and m.after_us between w.from_us and w.to_us
 group by m.patient, m.measure, w.visit;
 
 create temp table dosed_days as

@@ -1,5 +1,5 @@
 -- Autonomic: resting heart rate and its variability at each visit against baseline, with the dose before.
--- 1. Who: every patient with any accepted measurement of the kind (1_measured.sql), at every visit window
+-- 1. Who: every patient with any accepted measurement of the kind (1_measured.sql), at every visit responders has
 -- 2. baseline  = last value in the baseline window that is not after the first activation; of two at once the larger key
 -- 3. follow-up = value nearest to the target day of the visit window; equally near: the later, then the larger key
 -- 4. change    = follow-up less baseline; null with the first reason that holds: no_index, no_baseline, no_follow_up
@@ -15,8 +15,8 @@ baselines as (
     select m.patient, m.measure, count(*) as n_baseline, max_by(m.value, (m.after_us, m.measurement_key)) as baseline
     from measured as m
     inner join people as p on p.patient = m.patient
-    cross join (from visit_windows where kind = 'baseline') as w
-    where m.after_us between w.from_d * 86400000000 and least(w.to_d * 86400000000, p.activated_us)
+    cross join (from windows where kind = 'baseline') as w
+    where m.after_us between w.from_us and least(w.to_us, p.activated_us)
     group by m.patient, m.measure
 ),
 
@@ -29,7 +29,7 @@ compared as (
         end as reason
     from asked as a
     inner join people as p on p.patient = a.patient
-    cross join (from visit_windows where kind = 'visit') as v
+    cross join (from windows where kind = 'visit') as v
     left join baselines as b on b.patient = a.patient and b.measure = a.measure
     left join nearest as n on n.patient = a.patient and n.measure = a.measure and n.visit = v.visit
     left join dosed_days as d on d.patient = a.patient and d.day = n.follow_up['at']::date

@@ -1,7 +1,9 @@
 -- Scores by the day after the index date, patients and scales as small numbers: what every definition starts from.
--- 1. people = patients with what a row of a mart says of them; scales = scores whose direction a source states (instruments)
+-- 1. people = patients with what a row of a mart says of them; scales = scores whose direction a source states (instruments), and
+--    ratings of change, whose direction is null; windows = visits, those of later years once somebody has reached them
 -- 2. scored = one row per score of a known patient and scale; after_us is null without an index date, score null when unscorable.
---    turn orders the scores of a patient and scale: by instant, at the same instant by response key (64 bits below the instant)
+--    turn orders the scores of a patient and scale: by instant, of several at the same instant the worse last (tie: thousandths of
+--    a point, below them the response key)
 -- 3. asked  = one row per patient and scale ever asked for, with the baseline: the last scorable score in the baseline window that is
 --    not after the first activation; under stimulation a score is no baseline, even within the window (late_baseline)
 -- A scale nobody described, and a score of a patient nobody registered, are in no definition.
@@ -13,18 +15,20 @@ from patients;
 create temp table scales as
 select row_number() over (order by instrument, subscale)::smallint as scale, *
 from instruments
-where higher_is_worse is not null;
-
-create temp table windows as
-select visit, kind, target_d * 86400000000 as target_us, from_d * 86400000000 as from_us, to_d * 86400000000 as to_us
-from visit_windows;
+where higher_is_worse is not null or rated_value is not null;
 
 create temp table scored as
 select p.patient, c.scale, epoch_us(s.completed_at) - p.index_us as after_us, s.score, ('0x' || s.response_key)::ubigint as response,
-    (epoch_us(s.completed_at) - p.index_us)::hugeint * 18446744073709551616 + ('0x' || s.response_key)::ubigint as turn
+    (round(case when c.higher_is_worse is false then 4294967 - s.score else s.score end * 1000)::uinteger::ubigint << 32) | (response >> 32) as tie,
+    (epoch_us(s.completed_at) - p.index_us)::hugeint * 18446744073709551616 + tie as turn
 from scores as s
 inner join people as p on p.patient_key = s.patient_key
 inner join scales as c on c.instrument = s.instrument and c.subscale = s.subscale;
+
+create temp table windows as
+select visit, kind, target_d * 86400000000 as target_us, from_d * 86400000000 as from_us, to_d * 86400000000 as to_us
+from visit_windows
+where shown = 'always' or from_d * 86400000000 <= (select max(after_us) from scored where score is not null);
 
 create temp table asked as
 select s.patient, s.scale, any_value(p.index_us) as index_us,

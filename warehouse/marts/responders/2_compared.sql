@@ -1,5 +1,5 @@
 -- What was seen of every patient and scale by each visit.
--- 1. follow_up   = scorable score nearest to the target day of the visit window; equally near: the later, then the larger key
+-- 1. follow_up   = scorable score nearest to the target day of the visit window; equally near: the later, then the worse
 -- 2. carried     = the follow-up, else the last scorable score after the index date and before the end of the window (LOCF)
 -- 3. base_reason = why there is no baseline, by the first that holds: no_index, baseline_after_activation (there are scores in the
 --    window, all under stimulation), no_baseline
@@ -8,7 +8,7 @@ create temp table seen as
 with nearness as (
     select s.patient, s.scale, v.visit, s.score, s.after_us, s.response, s.turn,
         case when s.after_us between v.from_us and v.to_us then
-            -(2 * abs(s.after_us - v.target_us) + (s.after_us < v.target_us)::bigint)::hugeint * 18446744073709551616 + s.response
+            -(2 * abs(s.after_us - v.target_us) + (s.after_us < v.target_us)::bigint)::hugeint * 18446744073709551616 + s.tie
         end as nearness
     from scored as s
     inner join windows as v on v.kind = 'visit' and s.after_us > 0 and s.after_us <= v.to_us

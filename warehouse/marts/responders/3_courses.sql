@@ -1,5 +1,5 @@
 -- The course of a primary score after the index date, for definitions that ask when and how long.
--- 1. points  = scorable scores after the index date of patients with a baseline above 0; of two at the same instant the larger key.
+-- 1. points  = scorable scores after the index date of patients with a baseline above 0; of two at the same instant the worse.
 --    responded and kept = a drop of at least 50 % and 40 %; next_us = the next instant
 -- 2. courses = the first response, its loss (the first later point that is not kept), the last point
 -- 3. spells  = of each period: assessments, time between the first and the last of them, and how much of it was in response (a point
@@ -12,7 +12,7 @@ with rules as (
 select s.patient, s.scale, s.after_us, s.score,
     100 * (a.baseline - s.score) >= r.drop_percent * a.baseline - 1e-9 as responded,
     100 * (a.baseline - s.score) >= r.keep_percent * a.baseline - 1e-9 as kept,
-    lead(s.after_us) over (partition by s.patient, s.scale order by s.after_us, s.response) as next_us
+    lead(s.after_us) over (partition by s.patient, s.scale order by s.turn) as next_us
 from scored as s
 inner join asked as a on a.patient = s.patient and a.scale = s.scale and a.baseline > 0
 inner join scales as c on c.scale = s.scale and c.is_primary and c.higher_is_worse

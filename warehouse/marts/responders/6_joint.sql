@@ -42,11 +42,6 @@ select patient, 'PHQ-9+GAD-7' as instrument, visit, 'nhs_recovery' as definition
     charge_pc_28d, on_ms_28d, coverage_28d
 from paired;
 
-create temp macro is_benefit(unit, value, sign, baseline, score) as case unit
-    when 'points' then sign * (score - baseline) >= value - 1e-9
-    when 'percent' then case when baseline > 0 then 100 * sign * (score - baseline) >= value * baseline - 1e-9 end
-end;
-
 create temp view triples as
 with benefited as (
     select m.patient, m.visit, b.domain,

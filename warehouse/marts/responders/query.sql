@@ -18,6 +18,10 @@ with judged as (
     union all by name
     select * from changes
     union all by name
+    select * from importances
+    union all by name
+    select * from ratings
+    union all by name
     select * from first_responses
     union all by name
     select * from retentions
