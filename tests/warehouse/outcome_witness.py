@@ -29,7 +29,8 @@ def _c(ill: tuple[str, str], well: tuple[str, str]) -> Fraction:
 SCALES: dict[tuple[str, str], Row] = {
     ("PHQ-9", "total"): {
         "sign": -1, "primary": True, "remission": lambda x: x < 5, "sd": Fraction("6.1"), "rel": Fraction("0.84"),
-        "cut": _c(("17.1", "6.1"), ("2.91", "3.52")), "case": 10, "reliable": 6, "important": ("percent", 20), "benefit": ("symptoms", "percent", 50),
+        "cut": _c(("17.1", "6.1"), ("2.91", "3.52")), "case": 10, "reliable": 6, "important": ("percent", 20),
+        "benefit": ("symptoms", "percent", 50),
         "bands": {"minimal": 0, "mild": 5, "moderate": 10, "moderately_severe": 15, "severe": 20},
     },
     ("GAD-7", "total"): {

@@ -199,7 +199,8 @@ def test_important_change_is_what_the_file_of_the_instrument_says(instrument, sc
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "outcome"), [(50, 32, "improved"), (50, 33, "unchanged"), (50, 28, "recovered"), (50, 29, "improved"), (28, 50, "harmed")]
+    ("before", "after", "outcome"),
+    [(50, 32, "improved"), (50, 33, "unchanged"), (50, 28, "recovered"), (50, 29, "improved"), (28, 50, "harmed")],
 )
 def test_a_published_limit_stands_where_no_standard_deviation_gives_one(before, after, outcome):
     """PCL-5: reliable from 18 points on, healthy up to 28."""

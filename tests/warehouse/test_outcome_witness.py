@@ -20,7 +20,8 @@ COMPARED = (
 )  # fmt: skip
 # edges of every window, the landmark, ties around a target, an ordinary grid; before the index date for negative follow-up
 DAYS = st.sampled_from(
-    [-400, -31, -30, -14, -3, 0, 1, 14, 45, 61, 80, 90, 91, 92, 121, 137, 182, 227, 228, 250, 274, 320, 364, 365, 366, 410, 500, 548, 640, 1826]
+    [-400, -31, -30, -14, -3, 0, 1, 14, 45, 61, 80, 90, 91, 92, 121, 137, 182, 227, 228, 250, 274, 320, 364, 365, 366, 410, 500, 548,
+     640, 1826]
 )
 NAMES = [*SCALES, ("DERS-36", "goals"), ("ORACLE-3", "total")]  # the last one nobody described
 
