@@ -97,12 +97,13 @@ def follow(plan: Plan, people: People, block: int) -> Course:
 
 
 def look(people: People, answers: Answers) -> Seen:
-    """Find the baseline (the last in its window, not after the activation) and the follow-up nearest to each visit's target day."""
+    """Find the baseline (the last from its window up to the activation, or to the index date) and the follow-up nearest to each visit's target day."""
     score = answers.points.sum(axis=1).astype(float)
     index = people.index_us[answers.patient]
     after = answers.at_us - index
     window = load_visits().baseline
-    until = np.minimum(window.to_d * DAY_US, people.activated_us[answers.patient] - index)
+    activated = people.activated_us[answers.patient] - index
+    until = np.where(activated <= load_visits().landmark.day * DAY_US, activated, window.to_d * DAY_US)
     before = np.flatnonzero((after >= window.from_d * DAY_US) & (after <= until))
     baseline = np.full(len(people), np.nan)
     before = before[np.argsort(after[before])]

@@ -64,13 +64,15 @@ class Course:
         worse = -scale["sign"]
         told = [(s["at_us"] - self.index, worse * s["score"], s["response"], s["score"]) for s in known]
         self.all = [(at, rank, score) for rank, (at, _, _, score) in enumerate(sorted(told))]
-        window = [x for x in self.all if -30 * DAY <= x[0] <= 0]
-        early = [x for x in window if person["activated_us"] is None or x[0] <= person["activated_us"] - self.index]
+        on = None if person["activated_us"] is None or self.index is None else person["activated_us"] - self.index
+        start = on if on is not None and 0 <= on <= LANDMARK_DAY * DAY else 0
+        window = [x for x in self.all if -30 * DAY <= x[0] <= start]
+        early = [x for x in window if on is None or x[0] <= on]
         self.base: Fraction | None = early[-1][2] if early else None
         self.base_reason = (
             "no_index" if self.index is None else None if early else "baseline_after_activation" if window else "no_baseline"
         )
-        self.after = [x for x in self.all if x[0] > 0]
+        self.after = [x for x in self.all if x[0] > start]
         self.once = {at: score for at, _, score in self.after}  # of two at one instant the worse, being last
 
     def visit(self, name: str) -> tuple[int, Fraction] | None:

@@ -223,6 +223,16 @@ def test_a_score_under_stimulation_is_no_baseline():
     assert rows("drop_50", {"PHQ-9": {-3: 20, 91: 9}}, activated_at=None)["m3"]["baseline"] == 20
 
 
+@pytest.mark.parametrize(("activated", "baseline"), [(0, 20), (9, 20), (10, 8), (14, 8), (90, 8), (91, 20), (None, 20)])
+def test_before_stimulation_begins_nothing_is_follow_up(activated, baseline):
+    """Implanted at the index date, off until it is activated: day 10 is before stimulation, and the last before it is the baseline."""
+    at = None if activated is None else INDEX + timedelta(days=activated)
+    courses = {"PHQ-9": {-5: 20, 10: 8, 91: 8}}
+    row = rows("drop_50", courses, activated_at=at)["m3"]
+    assert (row["baseline"], row["responded"]) == (baseline, baseline == 20)
+    assert rows("first_response", courses, activated_at=at)["m3"]["responded"] == (baseline == 20)
+
+
 def test_times_for_kaplan_meier():
     """First response on day 60, loss on day 200: one time from the index date, one from the response."""
     courses = {"PHQ-9": {-3: 20, 30: 12, 60: 10, 120: 12, 200: 13}}

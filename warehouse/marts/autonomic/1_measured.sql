@@ -15,12 +15,12 @@ group by patient_key
 having action = 'withdrawn';
 
 create temp macro accepted(facts) as table
-select f.*, p.patient, epoch_us(f.happened_at) - p.index_us as after_us
+select f.*, p.patient, epoch_us(f.happened_at) - p.index_us as after_us, after_us > p.start_us as is_after
 from latest(facts) as f
 inner join people as p on p.patient_key = f.patient_key
 left join withdrawals as w on w.patient_key = f.patient_key
 where w.withdrawn_at is null or f.happened_at < w.withdrawn_at;
 
 create temp table measured as
-select patient, kind as measure, value, after_us, measured_at, measurement_key
+select patient, kind as measure, value, after_us, is_after, measured_at, measurement_key
 from accepted('staged_physiology');

@@ -8,7 +8,7 @@ select m.patient, m.measure, w.visit, count(*) as n_follow_up,
         as follow_up
 from measured as m
 inner join windows as w
-    on w.kind = 'visit' and m.after_us between w.from_us and w.to_us
+    on w.kind = 'visit' and m.is_after and m.after_us between w.from_us and w.to_us
 group by m.patient, m.measure, w.visit;
 
 create temp table dosed_days as

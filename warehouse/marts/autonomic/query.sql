@@ -1,6 +1,6 @@
 -- Autonomic: resting heart rate and its variability at each visit against baseline, with the dose before.
 -- 1. Who: every patient with any accepted measurement of the kind (1_measured.sql), at every visit responders has
--- 2. baseline  = last value in the baseline window that is not after the first activation; of two at once the larger key
+-- 2. baseline  = last value from the baseline window up to the start that is not after the first activation; of two at once the larger key
 -- 3. follow-up = value nearest to the target day of the visit window; equally near: the later, then the larger key
 -- 4. change    = follow-up less baseline; null with the first reason that holds: no_index, no_baseline, no_follow_up
 -- 5. dose of the 28 UTC days before the day of the follow-up (2_dosed.sql); null without a device or before its first day
@@ -16,7 +16,7 @@ baselines as (
     from measured as m
     inner join people as p on p.patient = m.patient
     cross join (from windows where kind = 'baseline') as w
-    where m.after_us between w.from_us and least(w.to_us, p.activated_us)
+    where m.after_us between w.from_us and least(greatest(w.to_us, p.start_us), p.activated_us)
     group by m.patient, m.measure
 ),
 

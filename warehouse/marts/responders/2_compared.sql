@@ -1,6 +1,6 @@
 -- What was seen of every patient and scale by each visit.
 -- 1. follow_up   = scorable score nearest to the target day of the visit window; equally near: the later, then the worse
--- 2. carried     = the follow-up, else the last scorable score after the index date and before the end of the window (LOCF)
+-- 2. carried     = the follow-up, else the last scorable score after the start and before the end of the window (LOCF)
 -- 3. base_reason = why there is no baseline, by the first that holds: no_index, baseline_after_activation (there are scores in the
 --    window, all under stimulation), no_baseline
 -- The dose is that of the 28 days before the follow-up, null where that window is not configured.
@@ -11,7 +11,7 @@ with nearness as (
             -(2 * abs(s.after_us - v.target_us) + (s.after_us < v.target_us)::bigint)::hugeint * 18446744073709551616 + s.tie
         end as nearness
     from scored as s
-    inner join windows as v on v.kind = 'visit' and s.after_us > 0 and s.after_us <= v.to_us
+    inner join windows as v on v.kind = 'visit' and s.is_after and s.after_us <= v.to_us
     where s.score is not null
 )
 

@@ -1,5 +1,5 @@
--- The course of a primary score after the index date, for definitions that ask when and how long.
--- 1. points  = scorable scores after the index date of patients with a baseline above 0; of two at the same instant the worse.
+-- The course of a primary score after the start, for definitions that ask when and how long.
+-- 1. points  = scorable scores after the start of patients with a baseline above 0; of two at the same instant the worse.
 --    responded and kept = a drop of at least 50 % and 40 %; next_us = the next instant
 -- 2. courses = the first response, its loss (the first later point that is not kept), the last point
 -- 3. spells  = of each period: assessments, time between the first and the last of them, and how much of it was in response (a point
@@ -17,7 +17,7 @@ from scored as s
 inner join asked as a on a.patient = s.patient and a.scale = s.scale and a.baseline > 0
 inner join scales as c on c.scale = s.scale and c.is_primary and c.higher_is_worse
 cross join rules as r
-where s.score is not null and s.after_us > 0
+where s.score is not null and s.is_after
 qualify next_us is null or next_us > s.after_us;
 
 create temp table courses as
