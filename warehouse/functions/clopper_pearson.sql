@@ -2,13 +2,14 @@
 -- 1. estimate = k / n
 -- 2. low  = quantile (1 - level) / 2 of beta(k, n - k + 1); 0 when k = 0
 -- 3. high = 1 less that quantile of beta(n - k, k + 1); 1 when k = n
--- It covers at least `level` of the time, mostly more: wider than Wilson. Null when n is 0, or unless 0 <= k <= n and 0 < level < 1.
+-- It covers at least `level` of the time, mostly more: wider than Wilson. Null when n is 0, or unless 0 <= k <= n and 0 < level < 1,
+-- and when k or n is not whole: patients are counted here.
 -- Reference: Clopper and Pearson 1934, Biometrika 26:404.
-create macro clopper_pearson(k, n, level := 0.95) as case when n > 0 and k between 0 and n and two_sided_z(level) > 0 then {
-    'estimate': k::double / n,
-    'low': case when k = 0 then 0e0 else logistic(beta_logit((1e0 - level::double) / 2e0, k::double, n::double - k + 1e0)) end,
-    'high': case when k = n then 1e0 else logistic(-beta_logit((1e0 - level::double) / 2e0, n::double - k, k::double + 1e0)) end
-} end;
+create macro clopper_pearson(k, n, level := 0.95) as list_transform(list_transform(
+    list_filter(one_group(k, n, level), lambda g_: trunc(g_.k) = g_.k and trunc(g_.n) = g_.n),
+    lambda g_: {'share': g_.k / g_.n, 'logits': list_transform([g_.k, g_.n - g_.k], lambda a_:
+        case when a_ = 0 then '-infinity'::double else beta_logit(g_.tail, greatest(a_, 1e0), g_.n - a_ + 1e0) end)}),
+    lambda h_: {'estimate': h_.share, 'low': logistic(h_.logits[1]), 'high': logistic(-h_.logits[2])})[1];
 comment on macro clopper_pearson is 'Clopper-Pearson exact interval of k among n: {estimate, low, high} as shares of 1; null when n is 0.';
 
 -- assert: abs(clopper_pearson(61, 97).low - 0.524820) < 5e-7 and abs(clopper_pearson(61, 97).high - 0.724817) < 5e-7
@@ -18,3 +19,5 @@ comment on macro clopper_pearson is 'Clopper-Pearson exact interval of k among n
 -- assert: clopper_pearson(0, 12).low = 0 and abs(clopper_pearson(0, 12).high - 0.264648) < 5e-7
 -- assert: abs(clopper_pearson(10, 10).low - 0.691503) < 5e-7 and clopper_pearson(10, 10).high = 1
 -- assert: clopper_pearson(0, 0) is null and clopper_pearson(3, 2) is null and clopper_pearson(1, 2, level := 1) is null
+-- assert: clopper_pearson(2.5, 10) is null and clopper_pearson(null, 10) is null and clopper_pearson(3, null) is null
+-- assert: abs(clopper_pearson(1000, 1e9).low / 9.389730e-7 - 1) < 1e-6

@@ -5,7 +5,7 @@
 -- 3. Quantiles solve ln(tail) = ln(p) in ln x by Halley's rule: the slope is 1 / integral. Three steps from Wilson-Hilferty
 --    or from (p gamma(s + 1))^(1 / s), whichever is further up
 -- Relative error below 1e-9 in the smaller tail for s from 1/2, in a quantile for s from 1, both to 1e6.
--- Null when s < 1/2, when x is null, unless 0 < p < 1.
+-- Null when s < 1/2, when x is null or NaN, unless 0 < p < 1.
 -- Reference: Wilson and Hilferty 1931, PNAS 17:684; the rest follows from the definition.
 create macro log_ratio(x, y) as case when x between y / 2e0 and y * 2e0 then log_1_plus((x - y) / y) else ln(x / y) end;
 comment on macro log_ratio is 'ln(x / y), exact where x is near y.';
@@ -21,19 +21,23 @@ create macro gamma_integral(s, x, way) as list_transform([list_reduce([
 comment on macro gamma_integral is 'The tail of the gamma distribution over its front: below x when way is -1, above x when way is 1.';
 
 create macro gamma_below(s, x) as list_transform([{'s': s::double, 'x': x::double}], lambda args_: case
-    when args_.s >= 0.5e0 and args_.x <= 0 then 0e0
-    when args_.s >= 0.5e0 and args_.x <= args_.s then exp(gamma_front(args_.s, args_.x)) * gamma_integral(args_.s, args_.x, -1e0)
-    when args_.s >= 0.5e0 and args_.x > args_.s then 1e0 - exp(gamma_front(args_.s, args_.x)) * gamma_integral(args_.s, args_.x, 1e0) end)[1];
+    when args_.s between 0.5e0 and 9007199254740992e0 then case
+        when args_.x <= 0 then 0e0
+        when args_.x <= args_.s then exp(gamma_front(args_.s, args_.x)) * gamma_integral(args_.s, args_.x, -1e0)
+        when args_.x < 'infinity'::double then 1e0 - exp(gamma_front(args_.s, args_.x)) * gamma_integral(args_.s, args_.x, 1e0)
+        when args_.x = 'infinity'::double then 1e0 end end)[1];
 comment on macro gamma_below is 'Regularised incomplete gamma P(s, x), s >= 1/2.';
 
 create macro gamma_above(s, x) as list_transform([{'s': s::double, 'x': x::double}], lambda args_: case
-    when args_.s >= 0.5e0 and args_.x <= 0 then 1e0
-    when args_.s >= 0.5e0 and args_.x <= args_.s then 1e0 - exp(gamma_front(args_.s, args_.x)) * gamma_integral(args_.s, args_.x, -1e0)
-    when args_.s >= 0.5e0 and args_.x > args_.s then exp(gamma_front(args_.s, args_.x)) * gamma_integral(args_.s, args_.x, 1e0) end)[1];
+    when args_.s between 0.5e0 and 9007199254740992e0 then case
+        when args_.x <= 0 then 1e0
+        when args_.x <= args_.s then 1e0 - exp(gamma_front(args_.s, args_.x)) * gamma_integral(args_.s, args_.x, -1e0)
+        when args_.x < 'infinity'::double then exp(gamma_front(args_.s, args_.x)) * gamma_integral(args_.s, args_.x, 1e0)
+        when args_.x = 'infinity'::double then 0e0 end end)[1];
 comment on macro gamma_above is 'Regularised incomplete gamma Q(s, x), s >= 1/2.';
 
 create macro chi_square_tail(x, df) as case
-    when df = 1 then error_complement(sqrt(greatest(x::double, 0e0) / 2e0))
+    when df = 1 then two_sided_p(sqrt(case when x > 0 then x else x * 0e0 end))
     else gamma_above(df / 2e0, x / 2e0) end;
 comment on macro chi_square_tail is 'p-value of a chi-square statistic x with df degrees of freedom; null when df is 0.';
 
@@ -48,13 +52,14 @@ create macro gamma_start(s, z, log_p) as greatest(
     s * pow(greatest(1e0 - 1e0 / (9e0 * s) + z / (3e0 * sqrt(s)), 0e0), 3e0), exp((log_p + lgamma(s + 1e0)) / s));
 comment on macro gamma_start is 'Where to begin the search for a quantile.';
 
-create macro gamma_search(p, s, tail, way) as list_reduce([gamma_start(s, normal_quantile(p), ln(p)), 1e0, 2e0, 3e0],
-    lambda x_, i_: gamma_step(x_, s, ln(tail), way));
-comment on macro gamma_search is 'x with P(s, x) = p, sought in the tail below (way -1) or above (way 1), whose share is tail.';
+create macro gamma_search(tail, s, way) as list_transform([{'tail': tail::double, 's': s::double}], lambda of_: list_reduce(
+    [gamma_start(of_.s, -way * normal_quantile(of_.tail), case when way < 0 then ln(of_.tail) else log_1_plus(-of_.tail) end), 1e0, 2e0, 3e0],
+    lambda x_, i_: gamma_step(x_, of_.s, ln(of_.tail), way)))[1];
+comment on macro gamma_search is 'x with this tail, at most 1/2, below it (way -1) or above it (way 1).';
 
 create macro gamma_quantile(p, s) as list_transform([{'p': p::double, 's': s::double}], lambda args_: case
-    when args_.s >= 1 and args_.p > 0 and args_.p <= 0.5e0 then gamma_search(args_.p, args_.s, args_.p, -1e0)
-    when args_.s >= 1 and args_.p > 0.5e0 and args_.p < 1 then gamma_search(args_.p, args_.s, 1e0 - args_.p, 1e0) end)[1];
+    when args_.s between 1e0 and 9007199254740992e0 and args_.p > 0 and args_.p <= 0.5e0 then gamma_search(args_.p, args_.s, -1e0)
+    when args_.s between 1e0 and 9007199254740992e0 and args_.p > 0.5e0 and args_.p < 1 then gamma_search(1e0 - args_.p, args_.s, 1e0) end)[1];
 comment on macro gamma_quantile is 'x with P(s, x) = p; null unless 0 < p < 1 and s >= 1.';
 
 -- assert: abs(gamma_below(1, 0.5) - (1 - exp(-0.5))) < 1e-14
@@ -63,3 +68,5 @@ comment on macro gamma_quantile is 'x with P(s, x) = p; null unless 0 < p < 1 an
 -- assert: abs(chi_square_tail(5.991464547107979, 2) - 0.05) < 1e-14
 -- assert: abs(gamma_quantile(0.025, 1) + ln(0.975)) < 1e-14 and abs(gamma_quantile(0.975, 1) + ln(0.025)) < 1e-13
 -- assert: chi_square_tail(1, 0) is null and chi_square_tail(0, 3) = 1 and gamma_quantile(0, 1) is null
+-- assert: chi_square_tail(null, 1) is null and chi_square_tail('inf'::double, 1) = 0 and chi_square_tail('inf'::double, 2) = 0
+-- assert: chi_square_tail('nan'::double, 1) is null and chi_square_tail('nan'::double, 2) is null and chi_square_tail(-1, 1) = 1

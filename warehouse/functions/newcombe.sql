@@ -4,14 +4,15 @@
 -- 3. high = estimate + sqrt((high1 - p1)^2 + (p2 - low2)^2)
 -- It stays in [-1, 1] and holds its level with few patients, where that of risk_difference does not. Null when a group is empty.
 -- Reference: Newcombe 1998, Stat Med 17:873 (method 10, no continuity correction).
-create macro newcombe(k1, n1, k2, n2, level := 0.95) as list_transform([two_sided_z(level)], lambda z_:
-    case when two_groups(k1, n1, k2, n2, level) then {
-        'estimate': k1::double / n1 - k2::double / n2,
-        'low': k1::double / n1 - k2::double / n2
-            - sqrt(pow(k1::double / n1 - wilson_end(k1, n1, -z_), 2) + pow(wilson_end(k2, n2, z_) - k2::double / n2, 2)),
-        'high': k1::double / n1 - k2::double / n2
-            + sqrt(pow(wilson_end(k1, n1, z_) - k1::double / n1, 2) + pow(k2::double / n2 - wilson_end(k2, n2, -z_), 2))
-    } end)[1];
+create macro newcombe_reach(k1, n1, k2, n2, z) as
+    sqrt(pow(wilson_end(k1, n1, z) - k1 / n1, 2) + pow(k2 / n2 - wilson_end(k2, n2, -z), 2));
+comment on macro newcombe_reach is 'From the difference of two shares to its upper end, for -z to its lower end.';
+
+create macro newcombe(k1, n1, k2, n2, level := 0.95) as list_transform(two_groups(k1, n1, k2, n2, level), lambda g_: {
+    'estimate': g_.p1 - g_.p2,
+    'low': g_.p1 - g_.p2 - newcombe_reach(g_.k1, g_.n1, g_.k2, g_.n2, -g_.z),
+    'high': g_.p1 - g_.p2 + newcombe_reach(g_.k1, g_.n1, g_.k2, g_.n2, g_.z)
+})[1];
 comment on macro newcombe is 'Risk difference with the Newcombe interval: {estimate, low, high}; null when a group is empty.';
 
 -- assert: abs(newcombe(61, 97, 23, 59).estimate - 0.239035) < 5e-7

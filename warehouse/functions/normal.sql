@@ -1,6 +1,6 @@
 -- The normal distribution.
 -- 1. error_complement(x): erfc(x) for x >= 0 = e^(-x^2) R(t) / (1 + 2x) with t = (x - 3) / (x + 3); R was fitted here with 60 digits
--- 2. normal_cdf(z) = erfc(-z / sqrt 2) / 2, exact in both tails (relative 1e-13 down to 1e-300)
+-- 2. normal_cdf(z) = erfc(-z / sqrt 2) / 2, exact in both tails (relative 1e-13 down to 1e-300); beyond |z| = 1000 it is 0 or 1
 -- 3. normal_quantile(p): the rational functions of AS 241, exact to 1e-15; null unless 0 < p < 1
 -- 4. two_sided_p(z) = 2 (1 - normal_cdf(|z|)); two_sided_z(level) is the z of a two-sided interval, null unless 0 < level < 1
 -- Reference: Schonfelder 1978 (form of the fit); Wichura 1988, Applied Statistics 37:477 (AS 241).
@@ -14,11 +14,12 @@ create macro error_complement(x) as exp(-x * x) / (1e0 + 2e0 * x) * polynomial([
 comment on macro error_complement is 'erfc(x) for x >= 0.';
 
 create macro normal_cdf(z) as list_transform([z::double], lambda z_: case
-    when z_ <= 0 then error_complement(-z_ * 0.7071067811865476e0) / 2
-    when z_ > 0 then 1e0 - error_complement(z_ * 0.7071067811865476e0) / 2 end)[1];
+    when z_ <= 0 then error_complement(least(-z_, 1e3) * 0.7071067811865476e0) / 2
+    when z_ <= 'infinity'::double then 1e0 - error_complement(least(z_, 1e3) * 0.7071067811865476e0) / 2 end)[1];
 comment on macro normal_cdf is 'Share of the normal distribution below z.';
 
-create macro two_sided_p(z) as list_transform([abs(z::double)], lambda z_: error_complement(z_ * 0.7071067811865476e0))[1];
+create macro two_sided_p(z) as list_transform([abs(z::double)], lambda z_:
+    case when z_ <= 'infinity'::double then error_complement(least(z_, 1e3) * 0.7071067811865476e0) end)[1];
 comment on macro two_sided_p is 'Two-sided p-value of a normal z.';
 
 create macro quantile_middle(q) as q * polynomial([2509.0809287301226727e0, 33430.575583588128105e0, 67265.770927008700853e0,
@@ -55,3 +56,4 @@ comment on macro two_sided_z is 'z of a two-sided interval of this level, 1.96 f
 -- assert: abs(normal_quantile(1e-20) + 9.262340089798408) < 1e-13
 -- assert: abs(two_sided_p(1.0) - 0.31731050786291415) < 1e-15
 -- assert: normal_quantile(0) is null and normal_quantile(1) is null and two_sided_z(1) is null and normal_cdf(null) is null
+-- assert: normal_cdf('inf'::double) = 1 and normal_cdf('-inf'::double) = 0 and two_sided_p('-inf'::double) = 0 and two_sided_p('nan'::double) is null

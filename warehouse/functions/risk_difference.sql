@@ -4,15 +4,9 @@
 -- The interval has no width when both shares are 0 or 1, and may leave [-1, 1]: newcombe() has neither fault.
 -- Null when a group is empty.
 -- Reference: Rothman, Greenland and Lash, Modern Epidemiology, ch. 14.
-create macro risk_difference_error(k1, n1, k2, n2) as sqrt(
-    k1::double / n1 * (1e0 - k1::double / n1) / n1 + k2::double / n2 * (1e0 - k2::double / n2) / n2);
-comment on macro risk_difference_error is 'Standard error of k1 / n1 - k2 / n2.';
-
-create macro risk_difference(k1, n1, k2, n2, level := 0.95) as case when two_groups(k1, n1, k2, n2, level) then {
-    'estimate': k1::double / n1 - k2::double / n2,
-    'low': k1::double / n1 - k2::double / n2 - two_sided_z(level) * risk_difference_error(k1, n1, k2, n2),
-    'high': k1::double / n1 - k2::double / n2 + two_sided_z(level) * risk_difference_error(k1, n1, k2, n2)
-} end;
+create macro risk_difference(k1, n1, k2, n2, level := 0.95) as list_transform(list_transform(two_groups(k1, n1, k2, n2, level),
+    lambda g_: {'d': g_.p1 - g_.p2, 'half': g_.z * sqrt(g_.p1 * (1e0 - g_.p1) / g_.n1 + g_.p2 * (1e0 - g_.p2) / g_.n2)}),
+    lambda h_: {'estimate': h_.d, 'low': h_.d - h_.half, 'high': h_.d + h_.half})[1];
 comment on macro risk_difference is 'Risk difference with the Wald interval: {estimate, low, high}; null when a group is empty.';
 
 -- assert: abs(risk_difference(61, 97, 23, 59).estimate - 0.239035) < 5e-7

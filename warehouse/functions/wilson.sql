@@ -9,13 +9,11 @@
 create macro wilson_end(k, n, z) as case
     when k = 0 and z < 0 then 0e0
     when k = n and z > 0 then 1e0
-    else (k::double / n + z * z / (2e0 * n) + z * sqrt(
-        k::double / n * (1e0 - k::double / n) / n + z * z / (4e0 * n * n))) / (1e0 + z * z / n) end;
+    else (k / n + z * z / (2e0 * n) + z * sqrt(k / n * (1e0 - k / n) / n + z * z / (4e0 * n * n))) / (1e0 + z * z / n) end;
 comment on macro wilson_end is 'One end of the Wilson interval: the lower one for -z, the upper one for z.';
 
-create macro wilson(k, n, level := 0.95) as list_transform([two_sided_z(level)], lambda z_:
-    case when n > 0 and k between 0 and n and z_ > 0 then {
-        'estimate': k::double / n, 'low': wilson_end(k, n, -z_), 'high': wilson_end(k, n, z_) } end)[1];
+create macro wilson(k, n, level := 0.95) as list_transform(one_group(k, n, level), lambda g_: {
+    'estimate': g_.k / g_.n, 'low': wilson_end(g_.k, g_.n, -g_.z), 'high': wilson_end(g_.k, g_.n, g_.z) })[1];
 comment on macro wilson is 'Wilson score interval of k among n: {estimate, low, high} as shares of 1; null when n is 0.';
 
 -- assert: abs(wilson(61, 97).low - 0.529538) < 5e-7 and abs(wilson(61, 97).high - 0.718376) < 5e-7
