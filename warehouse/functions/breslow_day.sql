@@ -12,13 +12,18 @@ create macro fitted_successes(n1, n2, m, psi) as list_transform([{'b': n2 - m + 
 comment on macro fitted_successes is 'The k1 of a fourfold table with these margins whose odds ratio is psi.';
 
 create macro breslow_day(t) as table
-with pooled as (
-    select odds_ratio.estimate as psi from mantel_haenszel(t)
+with cells as materialized (
+    from fourfold(t, 'breslow_day')
+),
+
+pooled as (
+    select nullif(sum(a * d / n), 0) / nullif(sum(b * c / n), 0) as psi
+    from cells
 ),
 
 fitted as (
-    select a, n1, n2, m, fitted_successes(n1, n2, m, nullif(psi, 0)) as f
-    from fourfold(t)
+    select a, n1, n2, m, fitted_successes(n1, n2, m, psi) as f
+    from cells
     cross join pooled
     where m > 0 and m < n
 ),

@@ -5,20 +5,27 @@
 -- 3. greenwood = sum of n_events / (n_at_risk (n_at_risk - n_events)); the interval is that of ln(-ln survival):
 --    survival ^ exp(-+ z sqrt(greenwood) / ln survival), which stays inside [0, 1]; null while survival is 1, and once it is 0
 -- The median is the first time with survival <= 0.5. Rows without a time or an event are left out (durability says why by reason);
--- a negative time is an error. Time to loss of response: (time_d, event) of `durability` where definition = 'retained_40'.
+-- a negative time is an error, and so is an event that is neither true nor false, 1 nor 0. Time to loss of response: (time_d, event) of `durability` where definition = 'retained_40'.
 -- Reference: Kaplan and Meier 1958, JASA 53:457; Kalbfleisch and Prentice 1980 (interval).
 create macro kaplan_meier(t, level := 0.95) as table
 with ended as (
     select time, count(*) filter (event::boolean) as n_events, count(*) filter (not event::boolean) as n_censored
     from query_table(t)
-    where time is not null and event is not null
-        and case when time >= 0 then true else error('kaplan_meier: a time is negative; it counts from the start of being at risk') end
+    where time is not null and event is not null and case
+        when not coalesce(time >= 0 and isfinite(time::double), false)
+            then error('kaplan_meier: a time is negative or not finite; it counts from the start of being at risk')
+        when coalesce(try_cast(event as double), 0e0) in (0, 1) then true
+        else error('kaplan_meier: an event is neither true nor false (nor 1 or 0); a code of 1 and 2 must be written as event = 2') end
     group by time
 ),
 
 at_risk as (
     select *, sum(n_events + n_censored) over (order by time rows between current row and unbounded following) as n_at_risk
     from ended
+),
+
+asked as (
+    select table_z(level, 'kaplan_meier') as z
 ),
 
 curve as (
@@ -30,9 +37,10 @@ curve as (
 )
 
 select time, n_at_risk, n_events, n_censored, survival,
-    case when survival > 0 and survival < 1 then survival ** exp(-two_sided_z(level) * sqrt(greenwood) / ln(survival)) end as low,
-    case when survival > 0 and survival < 1 then survival ** exp(two_sided_z(level) * sqrt(greenwood) / ln(survival)) end as high
+    case when survival > 0 and survival < 1 then survival ** exp(-z * sqrt(greenwood) / ln(survival)) end as low,
+    case when survival > 0 and survival < 1 then survival ** exp(z * sqrt(greenwood) / ln(survival)) end as high
 from curve
+cross join asked
 order by time;
 comment on macro table kaplan_meier is 'Kaplan-Meier survival over a table (time, event) with log-log intervals; one row per time.';
 

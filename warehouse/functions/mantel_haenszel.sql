@@ -5,14 +5,21 @@
 -- 3. risk_ratio = sum(a n2 / n) / sum(c n1 / n), with the variance of its logarithm by Greenland and Robins
 -- 4. risk_difference = sum((a n2 - c n1) / n) / sum(n1 n2 / n), with the variance by Sato, good for many small strata, too
 -- 5. cmh: (sum(a - n1 m / n))^2 / sum(n1 n2 m (n - m) / (n^2 (n - 1))), one degree of freedom, no continuity correction
--- A ratio is null where its denominator is 0, its interval where either sum is. Rows that are no table (k above n, nulls) are errors.
+-- A ratio is null where its denominator is 0, its interval where either sum is. Rows that are no table (k above n, nulls) are errors,
+-- as are two rows of one stratum: mostly a filter is missing. Strata without a name are one stratum.
 -- Reference: Mantel and Haenszel 1959; Robins, Breslow and Greenland 1986; Greenland and Robins 1985; Sato 1989.
-create macro fourfold(t) as table
-    select k1::double as a, (n1 - k1)::double as b, k2::double as c, (n2 - k2)::double as d, n1::double as n1, n2::double as n2,
-        (n1 + n2)::double as n, (k1 + k2)::double as m
+create macro fourfold(t, asked) as table
+with given as (
+    select k1::double as k1, n1::double as n1, k2::double as k2, n2::double as n2, count(*) over (partition by stratum) as times
     from query_table(t)
-    where case when n1 >= 0 and n2 >= 0 and k1 between 0 and n1 and k2 between 0 and n2 then n1 > 0 and n2 > 0
-        else error('a row of the table of strata is no fourfold table: k1 of n1 and k2 of n2 with 0 <= k <= n are needed') end;
+)
+
+select k1 as a, n1 - k1 as b, k2 as c, n2 - k2 as d, n1, n2, n1 + n2 as n, k1 + k2 as m
+from given
+where case
+    when times > 1 then error(asked || ': a stratum stands in two rows; one row per stratum is needed: filter the table, or sum its k and n')
+    when (is_share(k1, n1) or k1 = 0 and n1 = 0) and (is_share(k2, n2) or k2 = 0 and n2 = 0) then n1 > 0 and n2 > 0
+    else error(asked || ': a row is no fourfold table; k1 of n1 and k2 of n2 with 0 <= k <= n, none of them null, are needed') end;
 comment on macro table fourfold is 'The strata of a table (stratum, k1, n1, k2, n2) as cells a, b, c, d; strata with an empty group are left out.';
 
 create macro pooled_log_odds_variance(pr, ps, qr, qs, r, s) as pr / (2e0 * r * r) + (ps + qr) / (2e0 * r * s) + qs / (2e0 * s * s);
@@ -25,8 +32,8 @@ with sums as (
         sum(a * n2 / n) as up, sum(c * n1 / n) as down, sum((n1 * n2 * m - a * c * n) / n / n) as spread, sum(n1 * n2 / n) as weight,
         sum((n1 * n1 * c - n2 * n2 * a + n1 * n2 * (n2 - n1) / 2) / n / n) as sato_p, sum((a * d + c * b) / (2e0 * n)) as sato_q,
         sum(a - n1 * m / n) as distance, sum(case when n > 1 then n1 * n2 * m * (n - m) / (n * n * (n - 1)) end) as variance,
-        two_sided_z(level) as z
-    from fourfold(t)
+        table_z(level, 'mantel_haenszel') as z
+    from fourfold(t, 'mantel_haenszel')
 ),
 
 effects as (
