@@ -4,7 +4,8 @@
 -- 2. The integral is summed as in gamma.sql; the upper tail is the lower one with a and b exchanged and t negated
 -- 3. Quantiles solve ln(tail) = ln(p) in t by Halley's rule; two steps from Carter's approximation
 --    or from (p a B(a, b))^(1 / a), whichever is further up
--- Relative error below 1e-12 for a + b up to 1e12: the smaller of x and 1 - x is never worked out from the other. Null when a or b is below 1, or unless 0 <= x <= 1, 0 < p < 1.
+-- Relative error below 1e-12 for a + b up to 1e12: the smaller of x and 1 - x is never worked out from the other.
+-- Null when a or b is below 1, or unless 0 <= x <= 1, 0 < p < 1.
 -- Reference: Abramowitz and Stegun 26.5.22 (Carter 1947); the rest follows from the definition.
 create macro logistic(t) as 1e0 / (1e0 + exp(-t));
 comment on macro logistic is '1 / (1 + e^-t).';
@@ -38,18 +39,21 @@ comment on macro beta_integral is 'The lower tail of the beta distribution over 
 create macro beta_tail(a, b, x, rest) as exp(beta_scale(a, b) + beta_shape(a, b, x, rest)) * beta_integral(a, b, x, rest);
 comment on macro beta_tail is 'Share of the beta distribution below x = 1 - rest, exact where that is the smaller side.';
 
+create macro is_beta(a, b) as a between 1 and 9007199254740992e0 and b between 1 and 9007199254740992e0;
+comment on macro is_beta is 'Whether a and b are shapes of a beta distribution that is worked out here: both from 1 to 2^53.';
+
 create macro beta_cdf(x, a, b) as list_transform([{'x': x::double, 'a': a::double, 'b': b::double}], lambda args_: case
-    when args_.a between 1 and 9007199254740992e0 and args_.b between 1 and 9007199254740992e0 and args_.x between 0 and 1 then case
-        when args_.x = 0 then 0e0
-        when args_.x = 1 then 1e0
-        when args_.x <= args_.a / (args_.a + args_.b) then beta_tail(args_.a, args_.b, args_.x, 1e0 - args_.x)
-        else 1e0 - beta_tail(args_.b, args_.a, 1e0 - args_.x, args_.x) end end)[1];
+    when is_beta(args_['a'], args_['b']) and args_['x'] between 0 and 1 then case
+        when args_['x'] = 0 then 0e0
+        when args_['x'] = 1 then 1e0
+        when args_['x'] <= args_['a'] / (args_['a'] + args_['b']) then beta_tail(args_['a'], args_['b'], args_['x'], 1e0 - args_['x'])
+        else 1e0 - beta_tail(args_['b'], args_['a'], 1e0 - args_['x'], args_['x']) end end)[1];
 comment on macro beta_cdf is 'Regularised incomplete beta I_x(a, b), a and b >= 1.';
 
 create macro beta_step(t, a, b, aim) as list_transform([{'x': logistic(t), 'rest': logistic(-t)}], lambda at_:
-    list_transform([beta_integral(a, b, at_.x, at_.rest)], lambda area_: t + halley_step(
-        (aim - beta_shape(a, b, at_.x, at_.rest) - ln(greatest(area_, 1e-300))) * area_,
-        beta_pull(a, b, at_.x, at_.rest) - 1e0 / area_))[1])[1];
+    list_transform([beta_integral(a, b, at_['x'], at_['rest'])], lambda area_: t + halley_step(
+        (aim - beta_shape(a, b, at_['x'], at_['rest']) - ln(greatest(area_, 1e-300))) * area_,
+        beta_pull(a, b, at_['x'], at_['rest']) - 1e0 / area_))[1])[1];
 comment on macro beta_step is 'One step towards the logit whose ln(tail) less its scale is aim.';
 
 create macro carter(z, h, l, d) as 2e0 * (z * sqrt(h + l) / h - d * (l + 5e0 / 6 - 2e0 / (3e0 * h)));
@@ -64,13 +68,13 @@ comment on macro beta_start is 'Where to begin the search for a quantile.';
 
 create macro beta_logit(p, a, b) as list_transform(
     [{'a': a, 'b': b, 'aim': ln(p) - beta_scale(a, b), 'z': -normal_quantile(p)}], lambda of_: list_reduce(
-        [beta_start(of_.a, of_.b, of_.z, of_.aim), 1e0, 2e0], lambda t_, i_: beta_step(t_, of_.a, of_.b, of_.aim)))[1];
+        [beta_start(of_['a'], of_['b'], of_['z'], of_['aim']), 1e0, 2e0], lambda t_, i_: beta_step(t_, of_['a'], of_['b'], of_['aim'])))[1];
 comment on macro beta_logit is 'The logit below which a share p <= 1/2 of the beta distribution lies.';
 
 create macro beta_quantile(p, a, b) as list_transform([{'p': p::double, 'a': a::double, 'b': b::double}], lambda args_: case
-    when args_.a between 1 and 9007199254740992e0 and args_.b between 1 and 9007199254740992e0 and args_.p > 0 and args_.p < 1 then case
-        when args_.p <= 0.5e0 then logistic(beta_logit(args_.p, args_.a, args_.b))
-        else logistic(-beta_logit(1e0 - args_.p, args_.b, args_.a)) end end)[1];
+    when is_beta(args_['a'], args_['b']) and args_['p'] > 0 and args_['p'] < 1 then case
+        when args_['p'] <= 0.5e0 then logistic(beta_logit(args_['p'], args_['a'], args_['b']))
+        else logistic(-beta_logit(1e0 - args_['p'], args_['b'], args_['a'])) end end)[1];
 comment on macro beta_quantile is 'x with I_x(a, b) = p; null unless 0 < p < 1, a >= 1 and b >= 1.';
 
 -- assert: abs(beta_cdf(0.3, 1, 1) - 0.3) < 1e-11 and abs(beta_cdf(0.9, 2, 1) - 0.81) < 1e-11

@@ -7,8 +7,8 @@
 -- Nulls where psi is 0 or has no value, or with fewer than two strata.
 -- Reference: Breslow and Day 1980, IARC Sci Publ 32; Tarone 1985, Biometrika 72:91.
 create macro fitted_successes(n1, n2, m, psi) as list_transform([{'b': n2 - m + psi * (n1 + m), 'c': psi * n1 * m}],
-    lambda q_: list_transform([sqrt(greatest(q_.b * q_.b + 4e0 * (1e0 - psi) * q_.c, 0e0))], lambda root_:
-        case when q_.b >= 0 then 2e0 * q_.c / (q_.b + root_) else (root_ - q_.b) / (2e0 * (1e0 - psi)) end)[1])[1];
+    lambda q_: list_transform([sqrt(greatest(q_['b'] * q_['b'] + 4e0 * (1e0 - psi) * q_['c'], 0e0))], lambda root_:
+        case when q_['b'] >= 0 then 2e0 * q_['c'] / (q_['b'] + root_) else (root_ - q_['b']) / (2e0 * (1e0 - psi)) end)[1])[1];
 comment on macro fitted_successes is 'The k1 of a fourfold table with these margins whose odds ratio is psi.';
 
 create macro breslow_day(t) as table

@@ -3,10 +3,13 @@
 -- 2. p = upper tail of chi-square with 1 degree of freedom
 -- Null when a group is empty or a margin is (nobody or everybody succeeded). With an expected cell below 5 ask fisher_exact().
 -- Reference: Pearson 1900, Phil Mag 50:157.
-create macro chi_square(k1, n1, k2, n2) as list_transform(list_transform(list_filter(two_groups(k1, n1, k2, n2, 0.95),
-    lambda g_: g_.k1 + g_.k2 > 0 and g_.k1 + g_.k2 < g_.n1 + g_.n2), lambda g_: (g_.n1 + g_.n2) * pow(g_.p1 - g_.p2, 2)
-    * (g_.n1 / (g_.k1 + g_.k2)) * (g_.n2 / (g_.n1 - g_.k1 + g_.n2 - g_.k2))),
-    lambda x_: {'statistic': x_, 'p': two_sided_p(sqrt(x_))})[1];
+create macro chi_square_statistic(k1, n1, k2, n2) as case when k1 + k2 > 0 and k1 + k2 < n1 + n2 then
+    (n1 + n2) * pow(k1 / n1 - k2 / n2, 2) * (n1 / (k1 + k2)) * (n2 / (n1 - k1 + n2 - k2)) end;
+comment on macro chi_square_statistic is 'Pearson chi-square of a fourfold table of doubles; null when a margin is empty.';
+
+create macro chi_square(k1, n1, k2, n2) as list_transform(list_filter(list_transform(two_groups(k1, n1, k2, n2, 0.95),
+    lambda g_: chi_square_statistic(g_['k1'], g_['n1'], g_['k2'], g_['n2'])), lambda x_: x_ is not null),
+    lambda x_: { 'statistic': x_, 'p': two_sided_p(sqrt(x_)) })[1];
 comment on macro chi_square is 'Pearson chi-square test without correction: {statistic, p}; null when a margin is empty.';
 
 -- assert: abs(chi_square(61, 97, 23, 59).statistic - 8.43454) < 5e-6 and abs(chi_square(61, 97, 23, 59).p - 0.003682) < 5e-7

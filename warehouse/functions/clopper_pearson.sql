@@ -5,11 +5,17 @@
 -- It covers at least `level` of the time, mostly more: wider than Wilson. Null when n is 0, or unless 0 <= k <= n and 0 < level < 1,
 -- and when k or n is not whole: patients are counted here.
 -- Reference: Clopper and Pearson 1934, Biometrika 26:404.
-create macro clopper_pearson(k, n, level := 0.95) as list_transform(list_transform(
-    list_filter(one_group(k, n, level), lambda g_: trunc(g_.k) = g_.k and trunc(g_.n) = g_.n),
-    lambda g_: {'share': g_.k / g_.n, 'logits': list_transform([g_.k, g_.n - g_.k], lambda a_:
-        case when a_ = 0 then '-infinity'::double else beta_logit(g_.tail, greatest(a_, 1e0), g_.n - a_ + 1e0) end)}),
-    lambda h_: {'estimate': h_.share, 'low': logistic(h_.logits[1]), 'high': logistic(-h_.logits[2])})[1];
+create macro clopper_pearson_logit(k, n, tail) as
+    case when k = 0 then '-infinity'::double else beta_logit(tail, greatest(k, 1e0), n - k + 1e0) end;
+comment on macro clopper_pearson_logit is 'Logit of the lower limit of k among n.';
+
+create macro clopper_pearson(k, n, level := 0.95) as list_transform(
+    list_filter(one_group(k, n, level), lambda g_: is_whole(g_['k']) and is_whole(g_['n'])),
+    lambda g_: {
+        'estimate': g_['k'] / g_['n'],
+        'low': logistic(clopper_pearson_logit(g_['k'], g_['n'], g_['tail'])),
+        'high': logistic(-clopper_pearson_logit(g_['n'] - g_['k'], g_['n'], g_['tail']))
+    })[1];
 comment on macro clopper_pearson is 'Clopper-Pearson exact interval of k among n: {estimate, low, high} as shares of 1; null when n is 0.';
 
 -- assert: abs(clopper_pearson(61, 97).low - 0.524820) < 5e-7 and abs(clopper_pearson(61, 97).high - 0.724817) < 5e-7

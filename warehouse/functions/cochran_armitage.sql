@@ -27,14 +27,15 @@ comment on macro has_members is 'Whether a row (score, k, n) of doubles says som
 
 create macro cochran_armitage_stratified(t) as table
 with groups as (
-    select stratum, k::double as k, n::double as n, score::double - min(score::double) over (partition by stratum) as score
+    select stratum, k::double as successes, n::double as patients, score::double - min(score::double) over (partition by stratum) as step
     from query_table(t)
     where has_members(score::double, k::double, n::double, 'cochran_armitage_stratified')
 ),
 
 summed as (
-    select sum(k) as k, sum(n) as n, trend_distance(sum(score * k), sum(score * n), sum(k), sum(n)) as distance,
-        trend_variance(sum(score * n), sum(score * score * n), sum(k), sum(n)) as variance
+    select sum(successes) as k, sum(patients) as n,
+        trend_distance(sum(step * successes), sum(step * patients), sum(successes), sum(patients)) as distance,
+        trend_variance(sum(step * patients), sum(step * step * patients), sum(successes), sum(patients)) as variance
     from groups
     group by stratum
 )
@@ -46,14 +47,15 @@ comment on macro table cochran_armitage_stratified is 'Trend of a share over ord
 
 create macro cochran_armitage(t) as table
 with groups as (
-    select k::double as k, n::double as n, score::double - min(score::double) over () as score
+    select k::double as successes, n::double as patients, score::double - min(score::double) over () as step
     from query_table(t)
     where has_members(score::double, k::double, n::double, 'cochran_armitage')
 ),
 
 summed as (
-    select sum(k) as k, sum(n) as n, count(*) as groups, trend_distance(sum(score * k), sum(score * n), sum(k), sum(n)) as distance,
-        trend_variance(sum(score * n), sum(score * score * n), sum(k), sum(n)) as variance
+    select sum(successes) as k, sum(patients) as n, count(*) as groups,
+        trend_distance(sum(step * successes), sum(step * patients), sum(successes), sum(patients)) as distance,
+        trend_variance(sum(step * patients), sum(step * step * patients), sum(successes), sum(patients)) as variance
     from groups
 )
 

@@ -7,11 +7,18 @@
 create macro log_choose(n, k) as lgamma(n + 1e0) - lgamma(k + 1e0) - lgamma(n - k + 1e0);
 comment on macro log_choose is 'ln of the binomial coefficient.';
 
-create macro fisher_exact(k1, n1, k2, n2) as list_transform(list_transform(list_filter(two_groups(k1, n1, k2, n2, 0.95),
-    lambda g_: g_.n1 + g_.n2 <= 1e6 and trunc(g_.k1) = g_.k1 and trunc(g_.n1) = g_.n1 and trunc(g_.k2) = g_.k2 and trunc(g_.n2) = g_.n2),
-    lambda g_: list_transform([{'n': g_.n1, 'other': g_.n2, 'm': g_.k1 + g_.k2, 'seen': log_choose(g_.n1, g_.k1) + log_choose(g_.n2, g_.k2)}],
-        lambda h_: list_transform(range(greatest(h_.m - h_.other, 0e0)::bigint, least(h_.m, h_.n)::bigint + 1),
-            lambda x_: log_choose(h_.n, x_) + log_choose(h_.other, h_.m - x_) - h_.seen))[1]),
+create macro log_hypergeometric(x, n, m, other) as log_choose(n, x) + log_choose(other, m - x);
+comment on macro log_hypergeometric is 'ln of the probability of x successes among n of m among n + other, but for a constant.';
+
+create macro hypergeometric_ratios(seen, n, m, other) as list_transform(
+    range(greatest(m - other, 0e0)::bigint, least(m, n)::bigint + 1), lambda x_: log_hypergeometric(x_, n, m, other) - seen);
+comment on macro hypergeometric_ratios is 'ln of the probability of every table with these margins less seen, that of the one seen.';
+
+create macro fisher_exact(k1, n1, k2, n2) as list_transform(list_transform(list_transform(list_filter(two_groups(k1, n1, k2, n2, 0.95),
+    lambda g_: g_['n1'] + g_['n2'] <= 1e6 and is_whole(g_['k1']) and is_whole(g_['n1']) and is_whole(g_['k2']) and is_whole(g_['n2'])),
+    lambda g_: {'seen': log_hypergeometric(g_['k1'], g_['n1'], g_['k1'] + g_['k2'], g_['n2']),
+        'n': g_['n1'], 'm': g_['k1'] + g_['k2'], 'other': g_['n2']}),
+    lambda h_: hypergeometric_ratios(h_['seen'], h_['n'], h_['m'], h_['other'])),
     lambda all_: least(list_sum(list_transform(all_, lambda l_: case when l_ <= 1e-7 then exp(l_) else 0e0 end))
         / list_sum(list_transform(all_, lambda l_: exp(l_))), 1e0))[1];
 comment on macro fisher_exact is 'Fisher exact two-sided p-value of k1 of n1 against k2 of n2; null when a group is empty.';

@@ -20,20 +20,23 @@ create macro gamma_integral(s, x, way) as list_transform([list_reduce([
         lambda u_: exp(way * s * reach_ * u_ - x * exp_minus_1(way * reach_ * u_)))))[1];
 comment on macro gamma_integral is 'The tail of the gamma distribution over its front: below x when way is -1, above x when way is 1.';
 
+create macro gamma_tail(s, x, way) as exp(gamma_front(s, x)) * gamma_integral(s, x, way);
+comment on macro gamma_tail is 'Share of the gamma distribution below x (way -1) or above it (way 1), exact where that is the smaller side.';
+
 create macro gamma_below(s, x) as list_transform([{'s': s::double, 'x': x::double}], lambda args_: case
-    when args_.s between 0.5e0 and 9007199254740992e0 then case
-        when args_.x <= 0 then 0e0
-        when args_.x <= args_.s then exp(gamma_front(args_.s, args_.x)) * gamma_integral(args_.s, args_.x, -1e0)
-        when args_.x < 'infinity'::double then 1e0 - exp(gamma_front(args_.s, args_.x)) * gamma_integral(args_.s, args_.x, 1e0)
-        when args_.x = 'infinity'::double then 1e0 end end)[1];
+    when args_['s'] between 0.5e0 and 9007199254740992e0 then case
+        when args_['x'] <= 0 then 0e0
+        when args_['x'] <= args_['s'] then gamma_tail(args_['s'], args_['x'], -1e0)
+        when args_['x'] < 'infinity'::double then 1e0 - gamma_tail(args_['s'], args_['x'], 1e0)
+        when args_['x'] = 'infinity'::double then 1e0 end end)[1];
 comment on macro gamma_below is 'Regularised incomplete gamma P(s, x), s >= 1/2.';
 
 create macro gamma_above(s, x) as list_transform([{'s': s::double, 'x': x::double}], lambda args_: case
-    when args_.s between 0.5e0 and 9007199254740992e0 then case
-        when args_.x <= 0 then 1e0
-        when args_.x <= args_.s then 1e0 - exp(gamma_front(args_.s, args_.x)) * gamma_integral(args_.s, args_.x, -1e0)
-        when args_.x < 'infinity'::double then exp(gamma_front(args_.s, args_.x)) * gamma_integral(args_.s, args_.x, 1e0)
-        when args_.x = 'infinity'::double then 0e0 end end)[1];
+    when args_['s'] between 0.5e0 and 9007199254740992e0 then case
+        when args_['x'] <= 0 then 1e0
+        when args_['x'] <= args_['s'] then 1e0 - gamma_tail(args_['s'], args_['x'], -1e0)
+        when args_['x'] < 'infinity'::double then gamma_tail(args_['s'], args_['x'], 1e0)
+        when args_['x'] = 'infinity'::double then 0e0 end end)[1];
 comment on macro gamma_above is 'Regularised incomplete gamma Q(s, x), s >= 1/2.';
 
 create macro chi_square_tail(x, df) as case
@@ -52,14 +55,16 @@ create macro gamma_start(s, z, log_p) as greatest(
     s * pow(greatest(1e0 - 1e0 / (9e0 * s) + z / (3e0 * sqrt(s)), 0e0), 3e0), exp((log_p + lgamma(s + 1e0)) / s));
 comment on macro gamma_start is 'Where to begin the search for a quantile.';
 
-create macro gamma_search(tail, s, way) as list_transform([{'tail': tail::double, 's': s::double}], lambda of_: list_reduce(
-    [gamma_start(of_.s, -way * normal_quantile(of_.tail), case when way < 0 then ln(of_.tail) else log_1_plus(-of_.tail) end), 1e0, 2e0, 3e0],
-    lambda x_, i_: gamma_step(x_, of_.s, ln(of_.tail), way)))[1];
+create macro gamma_search(tail, s, way) as list_transform(
+    [{'tail': tail, 's': s, 'z': -way * normal_quantile(tail)}], lambda of_: list_reduce([
+        gamma_start(of_['s'], of_['z'], case when way < 0 then ln(of_['tail']) else log_1_plus(-of_['tail']) end), 1e0, 2e0, 3e0],
+        lambda x_, i_: gamma_step(x_, of_['s'], ln(of_['tail']), way)))[1];
 comment on macro gamma_search is 'x with this tail, at most 1/2, below it (way -1) or above it (way 1).';
 
 create macro gamma_quantile(p, s) as list_transform([{'p': p::double, 's': s::double}], lambda args_: case
-    when args_.s between 1e0 and 9007199254740992e0 and args_.p > 0 and args_.p <= 0.5e0 then gamma_search(args_.p, args_.s, -1e0)
-    when args_.s between 1e0 and 9007199254740992e0 and args_.p > 0.5e0 and args_.p < 1 then gamma_search(1e0 - args_.p, args_.s, 1e0) end)[1];
+    when args_['s'] between 1e0 and 9007199254740992e0 and args_['p'] > 0 and args_['p'] < 1 then case
+        when args_['p'] <= 0.5e0 then gamma_search(args_['p'], args_['s'], -1e0)
+        else gamma_search(1e0 - args_['p'], args_['s'], 1e0) end end)[1];
 comment on macro gamma_quantile is 'x with P(s, x) = p; null unless 0 < p < 1 and s >= 1.';
 
 -- assert: abs(gamma_below(1, 0.5) - (1 - exp(-0.5))) < 1e-14

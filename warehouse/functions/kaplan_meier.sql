@@ -5,7 +5,8 @@
 -- 3. greenwood = sum of n_events / (n_at_risk (n_at_risk - n_events)); the interval is that of ln(-ln survival):
 --    survival ^ exp(-+ z sqrt(greenwood) / ln survival), which stays inside [0, 1]; null while survival is 1, and once it is 0
 -- The median is the first time with survival <= 0.5. Rows without a time or an event are left out (durability says why by reason);
--- a negative time is an error, and so is an event that is neither true nor false, 1 nor 0. Time to loss of response: (time_d, event) of `durability` where definition = 'retained_40'.
+-- a negative time is an error, and so is an event that is neither true nor false, 1 nor 0.
+-- Time to loss of response: (time_d, event) of `durability` where definition = 'retained_40'.
 -- Reference: Kaplan and Meier 1958, JASA 53:457; Kalbfleisch and Prentice 1980 (interval).
 create macro kaplan_meier(t, level := 0.95) as table
 with ended as (

@@ -10,15 +10,16 @@
 -- Reference: Mantel and Haenszel 1959; Robins, Breslow and Greenland 1986; Greenland and Robins 1985; Sato 1989.
 create macro fourfold(t, asked) as table
 with given as (
-    select k1::double as k1, n1::double as n1, k2::double as k2, n2::double as n2, count(*) over (partition by stratum) as times
+    select k1::double as a, n1::double as one, k2::double as c, n2::double as two, count(*) over (partition by stratum) as times
     from query_table(t)
 )
 
-select k1 as a, n1 - k1 as b, k2 as c, n2 - k2 as d, n1, n2, n1 + n2 as n, k1 + k2 as m
+select a, one - a as b, c, two - c as d, one as n1, two as n2, one + two as n, a + c as m
 from given
 where case
-    when times > 1 then error(asked || ': a stratum stands in two rows; one row per stratum is needed: filter the table, or sum its k and n')
-    when (is_share(k1, n1) or k1 = 0 and n1 = 0) and (is_share(k2, n2) or k2 = 0 and n2 = 0) then n1 > 0 and n2 > 0
+    when times > 1
+        then error(asked || ': a stratum stands in two rows; one row per stratum is needed: filter the table, or sum its k and n')
+    when (is_share(a, one) or a = 0 and one = 0) and (is_share(c, two) or c = 0 and two = 0) then one > 0 and two > 0
     else error(asked || ': a row is no fourfold table; k1 of n1 and k2 of n2 with 0 <= k <= n, none of them null, are needed') end;
 comment on macro table fourfold is 'The strata of a table (stratum, k1, n1, k2, n2) as cells a, b, c, d; strata with an empty group are left out.';
 
@@ -44,7 +45,7 @@ effects as (
 select
     ratio_interval(r / nullif(s, 0), case when r > 0 and s > 0 then sqrt(pooled_log_odds_variance(pr, ps, qr, qs, r, s)) end, z) as odds_ratio,
     ratio_interval(up / nullif(down, 0), case when up > 0 and down > 0 then sqrt(spread / up / down) end, z) as risk_ratio,
-    {'estimate': difference, 'low': difference - z * difference_error, 'high': difference + z * difference_error} as risk_difference,
+    difference_interval(difference, difference_error, z) as risk_difference,
     case when variance > 0 then {'statistic': distance * distance / variance, 'p': chi_square_tail(distance * distance / variance, 1)} end as cmh,
     strata, n::bigint as n
 from effects;

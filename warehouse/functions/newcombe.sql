@@ -8,11 +8,15 @@ create macro newcombe_reach(k1, n1, k2, n2, z) as
     sqrt(pow(wilson_end(k1, n1, z) - k1 / n1, 2) + pow(k2 / n2 - wilson_end(k2, n2, -z), 2));
 comment on macro newcombe_reach is 'From the difference of two shares to its upper end, for -z to its lower end.';
 
-create macro newcombe(k1, n1, k2, n2, level := 0.95) as list_transform(two_groups(k1, n1, k2, n2, level), lambda g_: {
-    'estimate': g_.p1 - g_.p2,
-    'low': g_.p1 - g_.p2 - newcombe_reach(g_.k1, g_.n1, g_.k2, g_.n2, -g_.z),
-    'high': g_.p1 - g_.p2 + newcombe_reach(g_.k1, g_.n1, g_.k2, g_.n2, g_.z)
-})[1];
+create macro newcombe_interval(k1, n1, k2, n2, z) as {
+    'estimate': k1 / n1 - k2 / n2,
+    'low': k1 / n1 - k2 / n2 - newcombe_reach(k1, n1, k2, n2, -z),
+    'high': k1 / n1 - k2 / n2 + newcombe_reach(k1, n1, k2, n2, z)
+};
+comment on macro newcombe_interval is 'newcombe() of doubles that can be compared.';
+
+create macro newcombe(k1, n1, k2, n2, level := 0.95) as list_transform(two_groups(k1, n1, k2, n2, level),
+    lambda g_: newcombe_interval(g_['k1'], g_['n1'], g_['k2'], g_['n2'], g_['z']))[1];
 comment on macro newcombe is 'Risk difference with the Newcombe interval: {estimate, low, high}; null when a group is empty.';
 
 -- assert: abs(newcombe(61, 97, 23, 59).estimate - 0.239035) < 5e-7

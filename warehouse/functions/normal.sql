@@ -47,7 +47,7 @@ create macro normal_quantile(p) as list_transform([p::double], lambda p_: case
         else sign(p_ - 0.5e0) * quantile_tail(sqrt(-ln(least(p_, 1e0 - p_)))) end end)[1];
 comment on macro normal_quantile is 'z with this share of the normal distribution below it; null unless 0 < p < 1.';
 
-create macro two_sided_z(level) as -normal_quantile((1e0 - level::double) / 2e0 + case when level between 0 and 1 then 0e0 end);
+create macro two_sided_z(level) as -normal_quantile((1e0 - level::double) / 2e0 + case when level > 0 and level < 1 then 0e0 end);
 comment on macro two_sided_z is 'z of a two-sided interval of this level, 1.96 for 0.95; null unless 0 < level < 1.';
 
 -- assert: abs(two_sided_z(0.95) - 1.959963984540054) < 1e-14
@@ -55,5 +55,5 @@ comment on macro two_sided_z is 'z of a two-sided interval of this level, 1.96 f
 -- assert: abs(normal_cdf(-10) / 7.61985302416047e-24 - 1) < 1e-13
 -- assert: abs(normal_quantile(1e-20) + 9.262340089798408) < 1e-13
 -- assert: abs(two_sided_p(1.0) - 0.31731050786291415) < 1e-15
--- assert: normal_quantile(0) is null and normal_quantile(1) is null and two_sided_z(1) is null and normal_cdf(null) is null
+-- assert: normal_quantile(0) is null and normal_quantile(1) is null and two_sided_z(1) is null and two_sided_z(0) is null and normal_cdf(null) is null
 -- assert: normal_cdf('inf'::double) = 1 and normal_cdf('-inf'::double) = 0 and two_sided_p('-inf'::double) = 0 and two_sided_p('nan'::double) is null

@@ -6,9 +6,9 @@
 -- Reference: Altman 1998, BMJ 317:1309; Bender 2001, Control Clin Trials 22:102 (by way of the score interval).
 create macro number_needed_to_treat(k1, n1, k2, n2, level := 0.95) as
     list_transform(list_filter([newcombe(k1, n1, k2, n2, level := level)], lambda risk_: risk_ is not null), lambda risk_: {
-        'estimate': 1e0 / nullif(struct_extract(risk_, 'estimate'), 0e0),
-        'low': case when struct_extract(risk_, 'low') * struct_extract(risk_, 'high') > 0 then 1e0 / struct_extract(risk_, 'high') end,
-        'high': case when struct_extract(risk_, 'low') * struct_extract(risk_, 'high') > 0 then 1e0 / struct_extract(risk_, 'low') end
+        'estimate': 1e0 / nullif(risk_['estimate'], 0e0),
+        'low': case when risk_['low'] * risk_['high'] > 0 then 1e0 / risk_['high'] end,
+        'high': case when risk_['low'] * risk_['high'] > 0 then 1e0 / risk_['low'] end
     })[1];
 comment on macro number_needed_to_treat is 'NNT by the Newcombe interval: {estimate, low, high}; negative for harm, no interval when the difference may be 0.';
 

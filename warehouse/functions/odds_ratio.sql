@@ -3,10 +3,13 @@
 -- 2. se = sqrt(1/a + 1/b + 1/c + 1/d) of its logarithm; low, high = estimate * e^(-+ z * se); null when any cell is 0
 -- No half patient is added to an empty cell. Null as a whole when a group is empty.
 -- Reference: Woolf 1955, Ann Hum Genet 19:251.
-create macro odds_ratio(k1, n1, k2, n2, level := 0.95) as list_transform(list_transform(two_groups(k1, n1, k2, n2, level),
-    lambda g_: {'a': g_.k1, 'b': g_.n1 - g_.k1, 'c': g_.k2, 'd': g_.n2 - g_.k2, 'z': g_.z}), lambda h_: ratio_interval(
-    case when h_.b > 0 and h_.c > 0 then h_.a / h_.b * (h_.d / h_.c) end,
-    case when least(h_.a, h_.b, h_.c, h_.d) > 0 then sqrt(1e0 / h_.a + 1e0 / h_.b + 1e0 / h_.c + 1e0 / h_.d) end, h_.z))[1];
+create macro woolf_interval(a, b, c, d, z) as ratio_interval(
+    case when b > 0 and c > 0 then a / b * (d / c) end,
+    case when least(a, b, c, d) > 0 then sqrt(1e0 / a + 1e0 / b + 1e0 / c + 1e0 / d) end, z);
+comment on macro woolf_interval is 'odds_ratio() of the four cells, as doubles.';
+
+create macro odds_ratio(k1, n1, k2, n2, level := 0.95) as list_transform(two_groups(k1, n1, k2, n2, level),
+    lambda g_: woolf_interval(g_['k1'], g_['n1'] - g_['k1'], g_['k2'], g_['n2'] - g_['k2'], g_['z']))[1];
 comment on macro odds_ratio is 'Odds ratio with the Woolf interval: {estimate, low, high}; no estimate at b c = 0, no interval at an empty cell.';
 
 -- assert: abs(odds_ratio(61, 97, 23, 59).estimate - 2.652174) < 5e-7

@@ -7,12 +7,12 @@
 -- Reference: Garwood 1936, Biometrika 28:437.
 create macro poisson_rate(events, exposure, level := 0.95) as list_transform(list_filter([{
         'events': events::double, 'exposure': exposure::double, 'tail': (1e0 - level::double) / 2e0 }],
-    lambda g_: g_.events between 0 and 9007199254740992e0 and trunc(g_.events) = g_.events and g_.exposure > 0
-        and g_.exposure < 'infinity'::double and g_.tail > 0 and g_.tail < 0.5e0),
+    lambda g_: g_['events'] between 0 and 9007199254740992e0 and is_whole(g_['events']) and g_['exposure'] > 0
+        and g_['exposure'] < 'infinity'::double and g_['tail'] > 0 and g_['tail'] < 0.5e0),
     lambda g_: {
-        'estimate': g_.events / g_.exposure,
-        'low': case when g_.events = 0 then 0e0 else gamma_search(g_.tail, greatest(g_.events, 1e0), -1e0) / g_.exposure end,
-        'high': gamma_search(g_.tail, g_.events + 1e0, 1e0) / g_.exposure
+        'estimate': g_['events'] / g_['exposure'],
+        'low': case when g_['events'] = 0 then 0e0 else gamma_search(g_['tail'], greatest(g_['events'], 1e0), -1e0) / g_['exposure'] end,
+        'high': gamma_search(g_['tail'], g_['events'] + 1e0, 1e0) / g_['exposure']
     })[1];
 comment on macro poisson_rate is 'Rate of events with the exact Poisson interval: {estimate, low, high}; null when the time is 0.';
 

@@ -10,9 +10,13 @@ create macro ratio_interval(ratio, se, z) as {
 };
 comment on macro ratio_interval is 'A ratio with the interval of its logarithm: {estimate, low, high}; no ends for a ratio of 0.';
 
-create macro risk_ratio(k1, n1, k2, n2, level := 0.95) as list_transform(two_groups(k1, n1, k2, n2, level), lambda g_: ratio_interval(
-    case when g_.k2 > 0 then g_.p1 / g_.p2 end,
-    case when g_.k1 > 0 and g_.k2 > 0 then sqrt(greatest(1e0 / g_.k1 - 1e0 / g_.n1 + 1e0 / g_.k2 - 1e0 / g_.n2, 0e0)) end, g_.z))[1];
+create macro log_interval_of_risks(k1, n1, k2, n2, z) as ratio_interval(
+    case when k2 > 0 then (k1 / n1) / (k2 / n2) end,
+    case when k1 > 0 and k2 > 0 then sqrt(greatest(1e0 / k1 - 1e0 / n1 + 1e0 / k2 - 1e0 / n2, 0e0)) end, z);
+comment on macro log_interval_of_risks is 'risk_ratio() of doubles that can be compared.';
+
+create macro risk_ratio(k1, n1, k2, n2, level := 0.95) as list_transform(two_groups(k1, n1, k2, n2, level),
+    lambda g_: log_interval_of_risks(g_['k1'], g_['n1'], g_['k2'], g_['n2'], g_['z']))[1];
 comment on macro risk_ratio is 'Risk ratio with the log interval: {estimate, low, high}; no estimate at k2 = 0, no interval at k1 = 0 or k2 = 0.';
 
 -- assert: abs(risk_ratio(61, 97, 23, 59).estimate - 1.613178) < 5e-7

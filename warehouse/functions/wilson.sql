@@ -13,7 +13,7 @@ create macro wilson_end(k, n, z) as case
 comment on macro wilson_end is 'One end of the Wilson interval: the lower one for -z, the upper one for z.';
 
 create macro wilson(k, n, level := 0.95) as list_transform(one_group(k, n, level), lambda g_: {
-    'estimate': g_.k / g_.n, 'low': wilson_end(g_.k, g_.n, -g_.z), 'high': wilson_end(g_.k, g_.n, g_.z) })[1];
+    'estimate': g_['k'] / g_['n'], 'low': wilson_end(g_['k'], g_['n'], -g_['z']), 'high': wilson_end(g_['k'], g_['n'], g_['z']) })[1];
 comment on macro wilson is 'Wilson score interval of k among n: {estimate, low, high} as shares of 1; null when n is 0.';
 
 -- assert: abs(wilson(61, 97).low - 0.529538) < 5e-7 and abs(wilson(61, 97).high - 0.718376) < 5e-7
