@@ -12,7 +12,8 @@ create macro contrast_spread(k11, n11, k10, n10, k01, n01, k00, n00, z) as sqrt(
     + pow(half_width(k10, n10, -z), 2) + pow(half_width(k01, n01, -z), 2) + pow(half_width(k00, n00, z), 2));
 comment on macro contrast_spread is 'From the interaction contrast to its upper end, for -z to its lower end.';
 
-create macro contrast_estimate(k11, n11, k10, n10, k01, n01, k00, n00) as k11 / n11 - k10 / n10 - k01 / n01 + k00 / n00;
+create macro contrast_estimate(k11, n11, k10, n10, k01, n01, k00, n00) as
+    k11::double / n11 - k10::double / n10 - k01::double / n01 + k00::double / n00;
 comment on macro contrast_estimate is 'p11 - p10 - p01 + p00.';
 
 create macro contrast_interval(k11, n11, k10, n10, k01, n01, k00, n00, z) as {
