@@ -14,12 +14,16 @@ import yaml
 
 @dataclass(frozen=True)
 class HistoryFlag:
-    """True for a patient with at least `at_least` events of `kinds` before the index date."""
+    """True for a patient with at least `at_least` events of `kinds` before the index date, or a case by a questionnaire of the past.
+
+    `asked`: instrument and name of the caseness that any of its scores has to meet.
+    """
 
     name: str
     label: str
     kinds: tuple[str, ...]
     at_least: int
+    asked: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,4 +97,5 @@ def history_responses() -> tuple[HistoryResponse, ...]:
 def history_flags() -> tuple[HistoryFlag, ...]:
     """The flags of `schemas/codes/history.yaml`, in their order there."""
     rows = _read("history.yaml")["flags"]
-    return tuple(HistoryFlag(name, row["label"], tuple(row["kinds"]), row["at_least"]) for name, row in rows.items())
+    asked = {name: (row["asked"]["instrument"], row["asked"]["caseness"]) for name, row in rows.items() if "asked" in row}
+    return tuple(HistoryFlag(name, row["label"], tuple(row["kinds"]), row["at_least"], asked.get(name)) for name, row in rows.items())

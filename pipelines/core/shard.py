@@ -127,7 +127,7 @@ def _marts(
 ) -> dict[str, pl.DataFrame]:
     scores = score_responses(canonical.accepted("survey_responses"), load_instruments())
     marts = {
-        "patients": describe_patients(canonical),
+        "patients": describe_patients(canonical, scores),
         "scores": scores,
         "dose_daily": dose_daily(segments, canonical.accepted("devices"), _horizon(canonical)),
         "dose_outcomes": attach_exposures(canonical, scores, segments, windows),

@@ -97,7 +97,7 @@ def follow(plan: Plan, people: People, block: int) -> Course:
 
 
 def look(people: People, answers: Answers) -> Seen:
-    """Find the baseline (the last from its window up to the activation, or to the index date) and the follow-up nearest to each visit's target day."""
+    """Find the baseline (the last from its window up to the activation, else the index date) and the follow-up nearest to each target."""
     score = answers.points.sum(axis=1).astype(float)
     index = people.index_us[answers.patient]
     after = answers.at_us - index

@@ -39,7 +39,7 @@ SCALES: dict[tuple[str, str], Row] = {
         "bands": {"minimal": 0, "mild": 5, "moderate": 10, "severe": 15},
     },
     ("DERS-36", "total"): {
-        "sign": -1, "primary": True, "sd": Fraction(20), "rel": Fraction("0.88"), "cut": Fraction(95),
+        "sign": -1, "primary": True, "sd": Fraction(20), "rel": Fraction("0.88"), "cut": Fraction(95) - Fraction(1, 10**9),
         "benefit": ("function", "points", Fraction("19.204")),
     },
     ("DERS-36", "goals"): {"sign": -1, "primary": False},

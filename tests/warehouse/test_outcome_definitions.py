@@ -207,6 +207,12 @@ def test_a_published_limit_stands_where_no_standard_deviation_gives_one(before, 
     assert rows("reliable_change", {"PCL-5": {-3: before, 91: after}})["m3"]["outcome"] == outcome
 
 
+@pytest.mark.parametrize(("before", "outcome"), [(96, "recovered"), (95, "recovered"), (94, "improved")])
+def test_a_published_cut_off_is_ill_itself(before, outcome):
+    """DERS-36: a suggested cut-off of at least 95."""
+    assert rows("reliable_change", {"DERS-36": {-3: before, 91: 41}})["m3"]["outcome"] == outcome
+
+
 @pytest.mark.parametrize(("rating", "responded"), [(1, True), (2, True), (3, False), (7, False)])
 def test_a_rating_of_change_needs_no_baseline(rating, responded):
     row = rows("rated_response", {"CGI-I": {91: rating}})["m3"]

@@ -135,15 +135,18 @@ def test_who_is_seen_by_no_method_is_a_stratum_without_patients():
 
 
 @pytest.mark.parametrize(
-    ("visit", "definition", "caution"),
+    ("instrument", "visit", "definition", "caution"),
     [
-        ("m6", "drop_50", "confounded by indication; small cells"),
-        ("m3", "drop_50", "confounded by indication; immortal time; small cells"),  # day 61 comes before the landmark
-        ("m12", "first_response", "confounded by indication; immortal time; unequal follow-up; small cells"),
+        ("PHQ-9", "m6", "drop_50", "confounded by indication; small cells"),
+        ("PHQ-9", "m3", "drop_50", "confounded by indication; immortal time; small cells"),  # day 61 comes before the landmark
+        ("PHQ-9", "m12", "first_response", "confounded by indication; immortal time; unequal follow-up; small cells"),
+        ("DERS-36", "m6", "drop_50", "confounded by indication; scale does not start at 0; small cells"),
+        ("DERS-36", "m6", "reliable_change", "confounded by indication; small cells"),
     ],
 )
-def test_cautions(visit, definition, caution):
-    answers = [answer(n, n % 2 == 0, arm=a, visit=visit, definition=definition) for n, a in enumerate(["vns", "vns", "neither", "neither"])]
+def test_cautions(instrument, visit, definition, caution):
+    told = {"instrument": instrument, "visit": visit, "definition": definition}
+    answers = [answer(n, n % 2 == 0, arm=a, **told) for n, a in enumerate(["vns", "vns", "neither", "neither"])]
     with world(["strata"], patients=[patient(n) for n in range(4)], responders=answers) as connection:
         found = rows_of(connection, "select arm, caution from strata where stratifier = 'all' and method = 'observed' order by arm")
     assert found == [{"arm": "all", "caution": None}, {"arm": "neither", "caution": None}, {"arm": "vns", "caution": caution}]

@@ -22,7 +22,7 @@ comment on column instruments.cutoff_a is 'Two standard deviations from the clin
 comment on column instruments.cutoff_b is 'Two standard deviations from the functional mean towards illness [points].';
 comment on column instruments.cutoff_c is 'As likely clinical as functional [points].';
 comment on column instruments.cutoff is 'Cut-off of clinical significance in use [points]; null when none follows from what is published.';
-comment on column instruments.cutoff_method is 'Where it comes from: c, published, b, a or healthy_end, which itself is healthy.';
+comment on column instruments.cutoff_method is 'Where it comes from: c, published (from there on ill), b, a, or healthy_end (up to there healthy).';
 comment on column instruments.nhs_caseness is 'From this score on a case for NHS Talking Therapies [points].';
 comment on column instruments.nhs_reliable is 'From this change on reliable for NHS Talking Therapies [points].';
 comment on column instruments.reliable_points is 'Published limit of reliable change where no standard deviation and reliability give one [points].';

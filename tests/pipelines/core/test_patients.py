@@ -26,8 +26,13 @@ class Facts:
         return pl.DataFrame([{c: (start | row).get(c) for c in schema} for row in self.rows.get(source, [])], schema=schema)
 
 
-def one(**rows):
-    (row,) = describe_patients(Facts(**rows)).to_dicts()
+NO_SCORES = pl.DataFrame(
+    schema={"patient_key": pl.Int64, "instrument": pl.String, "subscale": pl.String, "score": pl.Float64}
+)
+
+
+def one(scores=NO_SCORES, **rows):
+    (row,) = describe_patients(Facts(**rows), scores).to_dicts()
     return row
 
 
@@ -130,11 +135,48 @@ def test_arms_are_decided_at_the_landmark(activated, cbt, arm, remark):
     assert row["modality"] == (None if activated is None else "implanted")
 
 
+@pytest.mark.parametrize(
+    ("onset", "abated", "counts", "remark"),
+    [
+        (-400, None, True, "still there"),
+        (None, None, True, "undated"),
+        (0, None, True, "began on the index date"),
+        (1, None, False, "began later: nobody was treated for it"),
+        (-400, -1, False, "ended before"),
+        (-400, 0, True, "ended on the index date"),
+        (None, 30, True, "ended later"),
+    ],
+)
+def test_a_disorder_is_one_of_the_index_date(onset, abated, counts, remark):
+    dates = {n: None if d is None else INDEX + d * DAY for n, d in (("onset_at", onset), ("abated_at", abated))}
+    assert one(conditions=codes("F33.1", **dates))["disorders"] == (["depression"] if counts else []), remark
+
+
+def test_codes_of_no_disorder_are_counted():
+    assert one(conditions=codes("F33.1", "J45", "F99", "J45"))["n_other_codes"] == 2
+    assert one()["n_other_codes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("subscale", "points", "flag"),
+    [("sexual_abuse", 8, True), ("sexual_abuse", 7, False), ("emotional_neglect", 14, False), ("emotional_neglect", None, False)],
+)
+def test_a_case_on_any_scale_of_the_ctq_is_childhood_adversity(subscale, points, flag):
+    scores = pl.DataFrame([
+        {"patient_key": 1, "instrument": "CTQ-28", "subscale": "physical_abuse", "score": 5.0},
+        {"patient_key": 1, "instrument": "CTQ-28", "subscale": subscale, "score": points},
+        {"patient_key": 1, "instrument": "PHQ-9", "subscale": subscale, "score": 27.0},
+        {"patient_key": 2, "instrument": "CTQ-28", "subscale": "sexual_abuse", "score": 25.0},
+    ], schema=NO_SCORES.schema)  # fmt: skip
+    assert one(scores)["childhood_adversity"] is flag
+    assert one(scores, history_events=events("childhood_adversity"))["childhood_adversity"] is True
+
+
 def test_devices_codes_and_events_of_nobody_make_no_patient():
     strange = {"patient_key": 77}
     found = describe_patients(Facts(
         devices=[{**strange, "device_key": 9, "modality": "implanted", "activated_at": INDEX}], conditions=codes("F33.1", **strange),
         history_events=events("ect", **strange), therapy_sessions=[{**strange, "therapy": "cbt", "started_at": INDEX}],
-    ))  # fmt: skip
+    ), NO_SCORES)  # fmt: skip
     assert found["patient_key"].to_list() == [1]
     assert found["disorders"].to_list() == [[]]

@@ -30,6 +30,7 @@ select d.modality, d.banding, d.band, s.stratifier, s.stratum, o.instrument, o.s
     end as reason,
     concat_ws('; ', 'association only: the dose is titrated because of non-response',
         case when s.stratifier = 'disorder' then 'overlapping strata' end,
+        case when o.has_floor then 'scale does not start at 0' end,
         case when least(d.k, d.n - d.k) < 5 then 'small cells' end
     ) as caution
 from (select *, wilson(k, n) as share from dosed) as d

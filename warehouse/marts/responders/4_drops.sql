@@ -3,7 +3,7 @@
 --    scores are prorated. baseline_zero: a share of nothing. Only where a fall is an improvement.
 -- 2. remission: past the published cut, among those whose baseline was not past it (else not_a_case: there is nothing to remit)
 -- 3. reliable_change: better = reliably, by more than z sqrt(2 (1 - reliability)) sd; recovered and harmed also cross the cut-off, being
---    strictly on either side of it (a cut-off that is the end of the healthy range is healthy itself); without a cut-off there are
+--    strictly on either side of it (a published cut-off is ill itself, the end of a healthy range healthy); without a cut-off there are
 --    only improved, unchanged and deteriorated. Where only a limit is published, better by at least that limit.
 -- 4. important_change: better by at least the smallest change that matters to patients, by the file of the instrument
 -- 5. rated_response: the rating itself says it; a rating of change has no baseline and needs none
@@ -54,7 +54,7 @@ inner join scales as c on c.scale = m.scale and c.remission_value is not null;
 create temp view changes as
 with measured as (
     select m.*, case when c.higher_is_worse then -1 else 1 end as sign,
-        c.cutoff - sign * case when c.cutoff_method = 'healthy_end' then 1e-9 else 0 end as cutoff,
+        c.cutoff + sign * case c.cutoff_method when 'published' then 1e-9 when 'healthy_end' then -1e-9 else 0 end as cutoff,
         coalesce(definition_parameter('reliable_change', 'z') * sqrt(2 * (1 - c.reliability)) * c.sd, c.reliable_points - 1e-9) as limit_
     from compared as m
     inner join scales as c

@@ -3,6 +3,7 @@
 -- 2. disorder: one stratum per recorded disorder (none_recorded without any), so they overlap: a patient with two counts in both.
 -- 3. history: a pair <flag>, no_<flag> per flag. ect_response, tms_response, epilepsy_intractable: only patients who can have one.
 -- 4. A group holds strata that do not overlap and are tested for heterogeneity together: a stratifier; a flag; a disorder (2_counted).
+-- 5. has_floor: the outcome asks for a share of the baseline of a scale that cannot fall to 0
 -- Baseline severity depends on the score, not on the patient alone: it comes in with the outcomes (2_counted).
 create temp table strata_of_patients as
 with recorded as (
@@ -59,5 +60,8 @@ from strata_of_patients as s
 inner join stratum_names as n on n.stratifier = s.stratifier and n.stratum = s.stratum;
 
 create temp table outcome_names as
-select row_number() over (order by instrument, subscale, visit, definition)::smallint as outcome_id, *
-from (select distinct instrument, subscale, visit, definition from responders);
+select row_number() over (order by r.instrument, r.subscale, r.visit, r.definition)::smallint as outcome_id, r.*,
+    coalesce(i.lowest > 0 and o.parameters['drop_percent'] is not null, false) as has_floor
+from (select distinct instrument, subscale, visit, definition from responders) as r
+left join instruments as i on i.instrument = r.instrument and i.subscale = r.subscale
+left join outcome_definitions as o on o.definition = r.definition;

@@ -7,7 +7,8 @@
 -- 5. heterogeneity of the odds ratio over the strata of a stratifier (history: of a flag; disorder: with and without it)
 -- 6. reason, the first that holds: no_patients, no_comparator, no_event, no_non_event (then there is no odds ratio)
 -- 7. caution: arms were not drawn by lot (who was sicker got VNS); immortal time when an outcome may lie before the landmark;
---    cumulative outcomes when arms are followed unequally; strata that overlap; cells of fewer than 5
+--    cumulative outcomes when arms are followed unequally; strata that overlap; a scale that does not start at 0 (whoever is low on it cannot
+--    fall by half of it); cells of fewer than 5
 -- Cells are as small as they are: suppress before anything leaves the site.
 -- Reference: Wilson 1927; Newcombe 1998; Woolf 1955; strata as in Aaronson 2017, McAllister-Williams 2020 and RECOVER.
 with looking_back as (
@@ -20,7 +21,7 @@ with looking_back as (
 
 described as (
     select s.stratifier, s.stratum, c.*, t.comparator, t.k2, t.n2, p.p, a.p_adjusted, h.statistic, h.df, h.p as heterogeneity_p,
-        o.instrument, o.subscale, o.visit, o.definition, l.is_cumulative, l.is_before_landmark
+        o.instrument, o.subscale, o.visit, o.definition, o.has_floor, l.is_cumulative, l.is_before_landmark
     from counted as c
     inner join stratum_names as s on s.stratum_id = c.stratum_id
     inner join outcome_names as o on o.outcome_id = c.outcome_id
@@ -60,6 +61,7 @@ select stratifier, stratum, arm, instrument, subscale, visit, definition, method
         case when is_before_landmark then 'immortal time' end,
         case when is_cumulative then 'unequal follow-up' end,
         case when stratifier = 'disorder' then 'overlapping strata' end,
+        case when has_floor then 'scale does not start at 0' end,
         case when least(k, n - k, k2, n2 - k2) < 5 then 'small cells' end
     ) end as caution
 from estimated

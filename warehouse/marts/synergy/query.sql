@@ -58,6 +58,7 @@ select stratifier, stratum, instrument, subscale, visit, definition, method, n, 
     concat_ws('; ', 'confounded by indication',
         case when contains(caution, 'immortal time') then 'immortal time' end,
         case when contains(caution, 'unequal follow-up') then 'unequal follow-up' end,
+        case when contains(caution, 'scale does not start at 0') then 'scale does not start at 0' end,
         case when stratifier = 'disorder' then 'overlapping strata' end,
         case when least(k_vns, n_vns - k_vns, k_cbt, n_cbt - k_cbt, k_both, n_both - k_both, k_neither, n_neither - k_neither) < 5
             then 'small cells' end
