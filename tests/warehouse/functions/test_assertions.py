@@ -53,7 +53,7 @@ def test_the_functions_work_in_a_file_that_is_opened_read_only_or_attached(tmp_p
     with duckdb.connect() as elsewhere:
         elsewhere.execute(f"attach '{tmp_path / 'marts.duckdb'}' as study (read_only)")
         elsewhere.execute("create table mine as from (values (0, 1, 40), (1, 15, 40), (2, 39, 40)) as t (score, k, n)")
-        with pytest.raises(duckdb.CatalogException, match="one_group does not exist"):  # looked up where the session looks, not in `study`
+        with pytest.raises(duckdb.CatalogException, match="one_group does not exist"):  # looked up where the connection looks
             elsewhere.execute("select study.wilson(61, 97)")
         elsewhere.execute("set search_path = 'memory,study'")
         asked = "select round(wilson(61, 97).low, 6), z > 5 from cochran_armitage('mine')"
