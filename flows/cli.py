@@ -27,8 +27,8 @@ app = cyclopts.App(
     suppress_keyboard_interrupt=False,
 )  # fmt: skip
 for command in (
-    workspaces.demo, workspaces.init, workspaces.simulate, runs.run, runs.status, runs.refresh, answers.sql, answers.hash, answers.trace,
-    answers.keys, files.score, files.dose, report.report, stream.stream, metrics.metrics,
+    workspaces.demo, workspaces.init, workspaces.simulate, workspaces.definitions, runs.run, runs.status, runs.refresh,
+    answers.sql, answers.hash, answers.trace, answers.keys, files.score, files.dose, report.report, stream.stream, metrics.metrics,
 ):  # fmt: skip
     app.command(command)
 app.command(cluster.cluster)

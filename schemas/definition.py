@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Outcome definitions, visit windows and the landmark: data in `schemas/definitions`, read once into frozen values.
 
-They are parameters of an analysis: the SQL of the marts joins them from tables of `marts.duckdb`, and no number is written there.
+They are parameters of an analysis: the SQL of the marts joins them from tables of `marts.duckdb`, and no number is written there. A
+workspace may have its own in `definitions/`; which ones a window was built with, its tables say.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Literal
 
 from schemas.errors import UsageError
@@ -91,12 +93,23 @@ class Visits:
         for name, window in self.visits.items():
             if window.target_d is None or window.from_d <= 0:
                 raise UsageError(f"visit {name}: a visit has a target day and lies after the index date")
+            if not name.replace("_", "").isalnum() or name != name.lower() or not name[0].isalpha():
+                raise UsageError(f"visit {name}: a name like m6 or d42 is wanted")
         if self.baseline.to_d > 0:
             raise UsageError(f"baseline: it ends on day {self.baseline.to_d}; nothing after the index date is a baseline")
 
 
-def _text(name: str) -> str:
+OUTCOMES, VISITS = "outcomes.yaml", "visits.yaml"
+
+
+def shipped_text(name: str) -> str:
+    """Text of a shipped file, `OUTCOMES` or `VISITS`."""
     return (files("schemas") / "definitions" / name).read_text(encoding="utf-8")
+
+
+def own_file(home: Path, name: str) -> Path:
+    """Where a workspace has its own `OUTCOMES` or `VISITS`, if it has."""
+    return home / "definitions" / name
 
 
 def read_definitions(text: str, where: str) -> Definitions:
@@ -114,10 +127,49 @@ def read_visits(text: str, where: str) -> Visits:
 @cache
 def load_definitions() -> Definitions:
     """The shipped outcome definitions, in the order of their file."""
-    return read_definitions(_text("outcomes.yaml"), "outcomes.yaml")
+    return read_definitions(shipped_text(OUTCOMES), OUTCOMES)
 
 
 @cache
 def load_visits() -> Visits:
     """The shipped visit windows and the landmark."""
-    return read_visits(_text("visits.yaml"), "visits.yaml")
+    return read_visits(shipped_text(VISITS), VISITS)
+
+
+def has_own(home: Path) -> bool:
+    """Whether a workspace has definitions or visits of its own."""
+    return own_file(home, OUTCOMES).is_file() or own_file(home, VISITS).is_file()
+
+
+def definitions_of(home: Path) -> Definitions:
+    """The outcome definitions of a workspace: its own file, else the shipped ones.
+
+    Texts, sources, numbers and domains are free; `UsageError` where a definition is missing, new, for other scores or with other
+    parameters, because the rules themselves are SQL.
+    """
+    path, shipped = own_file(home, OUTCOMES), load_definitions()
+    if not path.is_file():
+        return shipped
+    own = read_definitions(path.read_text(encoding="utf-8"), str(path))
+    if other := sorted(own.definitions.keys() ^ shipped.definitions.keys()):
+        raise UsageError(f"{path}: {other[0]}: the definitions are {', '.join(shipped.definitions)}; no more and no less")
+    for name, one in own.definitions.items():
+        rule = shipped.definitions[name]
+        if one.scores != rule.scores or one.parameters.keys() != rule.parameters.keys():
+            wanted = ", ".join(rule.parameters) or "none"
+            raise UsageError(f"{path}: {name}: it is for scores: {rule.scores}, with the parameters: {wanted}")
+    return own
+
+
+def visits_of(home: Path) -> Visits:
+    """The visit windows of a workspace: its own file, else the shipped ones.
+
+    Visits, periods and the baseline are free; `UsageError` for another landmark, because arms are decided there when rows are staged.
+    """
+    path, shipped = own_file(home, VISITS), load_visits()
+    if not path.is_file():
+        return shipped
+    own = read_visits(path.read_text(encoding="utf-8"), str(path))
+    if own.landmark.day != shipped.landmark.day:
+        raise UsageError(f"{path}: landmark: arms are decided on day {shipped.landmark.day}, and only there")
+    return own

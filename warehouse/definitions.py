@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import duckdb
 
-from schemas.definition import Definitions, Visits, Window, load_definitions, load_visits
+from schemas.definition import Definitions, Visits, Window, definitions_of, has_own, load_definitions, load_visits, visits_of
 from schemas.instrument import Instrument, load_instruments
 from schemas.instrument_parts import Confidence, Norm, ReliableChange, Subscale, Threshold
 
@@ -16,18 +17,29 @@ TABLES = ("instruments", "outcome_definitions")  # files of warehouse/tables tha
 
 
 def fill_definitions(connection: duckdb.DuckDBPyConnection) -> None:
-    """Fill the tables of `TABLES`, which are there and empty."""
+    """Fill the tables of `TABLES`, which are there and empty, with what is shipped."""
     instruments = load_instruments().values()
     _fill(connection, "instruments", [_score_row(one, name) for one in instruments for name in one.subscales])
     _fill(connection, "severity_bands", [row for one in instruments for row in _band_rows(one)])
-    _fill(connection, "outcome_definitions", list(_definition_rows(load_definitions())))
+    _fill_parameters(connection, load_definitions(), load_visits())
+
+
+def use_own(connection: duckdb.DuckDBPyConnection, home: Path) -> None:
+    """Put definitions and visits of a workspace in place of the shipped ones, where it has its own; `UsageError` if they do not fit."""
+    if has_own(home):
+        _fill_parameters(connection, definitions_of(home), visits_of(home))
+
+
+def _fill_parameters(connection: duckdb.DuckDBPyConnection, definitions: Definitions, visits: Visits) -> None:
+    _fill(connection, "outcome_definitions", list(_definition_rows(definitions)))
     _fill(connection, "benefits", [
-        (b.domain, b.instrument, b.subscale, b.value, b.unit, b.source, b.confidence) for b in load_definitions().domains
+        (b.domain, b.instrument, b.subscale, b.value, b.unit, b.source, b.confidence) for b in definitions.domains
     ])  # fmt: skip
-    _fill(connection, "visit_windows", list(_window_rows(load_visits())))
+    _fill(connection, "visit_windows", list(_window_rows(visits)))
 
 
 def _fill(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    connection.execute(f"delete from {table}")
     if rows:
         connection.executemany(f"insert into {table} values ({', '.join('?' * len(rows[0]))})", rows)
 

@@ -20,7 +20,7 @@ from schemas.contract import MARTS, SOURCES, Contract, load_contract
 from schemas.workspace import Workspace
 from warehouse.columns import MartColumn, comments, create_table, mart_columns, parquet_source, select_columns
 from warehouse.connection import quote, write_window
-from warehouse.definitions import TABLES, fill_definitions
+from warehouse.definitions import TABLES, fill_definitions, use_own
 from warehouse.staged import STAGED, staged_view
 from warehouse.statistics import create_functions
 from warehouse.storage import guard_storage
@@ -60,6 +60,7 @@ def build_window(ws: Workspace, path: Path, files: Mapping[str, Sequence[str]], 
     with guard_storage(f"build of {path.name}"):
         path.write_bytes(_empty_window())
     with write_window(path, f"build of {path.name}") as connection:
+        use_own(connection, ws.home)
         _create_streamed(connection, ws, files)
         for name, table in VIEWS.items():
             _create_view(connection, ws, name, files.get(table, ()), files.get(streamed_table(name), ()))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from flows.commands import Home, find_workspace
 from flows.commands.live import LiveOptions, replay
 from flows.terminal import OUT, print_table, watch
 from schemas.errors import UsageError
@@ -85,6 +86,37 @@ def init(home: Path) -> None:
     OUT.print(f"workspace {ws.home}\n  settings  vnsight.toml\n  secret    {ws.settings.secret_file} (back it up apart from the data)")
     OUT.print(f"Next: put files into {ws.inbox}/<source>/ and run\n  vnsight run --home {home}")
     OUT.print(f"(all the time: vnsight stream --home {home}; data to try it with: vnsight simulate --help)")
+
+
+def definitions(*, home: Home = None) -> None:
+    """Show by which definitions and in which visit windows outcomes are judged, and put them where they can be changed.
+
+    The files it writes, definitions/outcomes.yaml and definitions/visits.yaml, are the shipped ones; those that are there stay. What is
+    changed in them holds from the next run or `vnsight refresh` on, and the tables outcome_definitions and visit_windows say so.
+
+    Example: vnsight definitions --home study
+
+    Parameters
+    ----------
+    home
+        Folder of the workspace; by default the current one, if it holds vnsight.toml.
+    """
+    from schemas.definition import OUTCOMES, VISITS, definitions_of, own_file, shipped_text, visits_of
+
+    ws = find_workspace(home)
+    for name in (OUTCOMES, VISITS):
+        path = own_file(ws.home, name)
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists():
+            path.write_text(shipped_text(name), encoding="utf-8")
+    own, visits = definitions_of(ws.home), visits_of(ws.home)
+    print_table(
+        "", ("definition", "what it means", "numbers"),
+        [(name, one.label, ", ".join(f"{k} {v:g}" for k, v in one.parameters.items())) for name, one in own.definitions.items()],
+    )  # fmt: skip
+    windows = [(name, w.target_d, w.from_d, w.to_d) for name, w in visits.visits.items()]
+    print_table("days after the index date", ("visit", "target", "from", "to"), windows)
+    OUT.print(f"change them in {own_file(ws.home, '')}, then: vnsight refresh --home {ws.home}", soft_wrap=True)
 
 
 def _simulate(home: Path, patients: int, days: int, seed: int, form: str, faults: bool) -> Summary:
