@@ -28,7 +28,8 @@ def key(n: int) -> str:
 def patient(n: int, **over: Any) -> Row:
     flags = {flag.name: False for flag in history_flags()}
     row = {"patient_key": key(n), "age_band": "40-49", "sex": "female", "site": "A", "index_at": INDEX, "modality": "implanted"}
-    row |= {"activated_at": INDEX, "disorders": ["depression"], "n_disorders": 1, "polarity": "unipolar", "failed_trials": 0, **flags}
+    row |= {"activated_at": INDEX, "disorders": ["depression"], "n_disorders": 1, "polarity": "unipolar", "failed_trials": 0}
+    row |= flags | {"n_other_codes": 0}
     row |= {"epilepsy_intractable": None, "age_at_onset_band": "20-29", **{r.name: None for r in history_responses()}}
     row |= {"cbt_started_at": None, "arm": "vns"}
     return row | over
