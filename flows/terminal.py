@@ -3,21 +3,37 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, TextIO
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-_PIPED = 160  # columns when the output goes to a file or a pipe
-OUT = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _PIPED)
-ERR = Console(stderr=True, highlight=False, markup=False, emoji=False, width=None if sys.stderr.isatty() else _PIPED)
+_WRAPPED = 24  # characters: what a column of longer texts is given at least
+_UNSEEN = 160  # characters in a line when nobody watches: a file, a log
+
+
+def _width(stream: TextIO) -> int | None:
+    """None, for that of the terminal the stream goes to; else COLUMNS, the terminal behind the other streams (of a pager), or 160."""
+    if stream.isatty() or os.environ.get("COLUMNS", "").isdigit():
+        return None
+    for other in (sys.__stderr__, sys.__stdin__):
+        with suppress(OSError, ValueError, AttributeError):
+            return os.get_terminal_size(other.fileno()).columns or _UNSEEN  # type: ignore[union-attr]
+    return _UNSEEN
+
+
+OUT = Console(highlight=False, markup=False, emoji=False, width=_width(sys.stdout))
+ERR = Console(stderr=True, highlight=False, markup=False, emoji=False, width=_width(sys.stderr))
 
 STEPS = {
     "prefect": "start Prefect", "reference": "read patients, devices, consents", "ingest": "read and check the rest",
@@ -72,24 +88,46 @@ def watch() -> Iterator[Watch]:
 
 
 def text_of(value: Any) -> str:
-    """A cell as people read it: thousands separated, four digits of a fraction, nothing for null."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """A cell as people read it: thousands separated, four digits of a fraction, nothing for null; a struct as `field value, ...`."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M:%S}"
+        case float() | Decimal():
+            value = float(value)
+            return f"{value:,.0f}" if 10_000 <= abs(value) < 1e15 else f"{value:.4g}"
+        case dict():
+            return ", ".join(f"{name} {text_of(v) or '?'}" for name, v in value.items())
+        case list() | tuple():
+            return ", ".join(text_of(v) for v in value)
+        case bytes():
+            return value.decode("utf-8", "backslashreplace")
+    return str(value)
+
+
+def least_width(name: str, cells: Sequence[Any]) -> int:
+    """What a column needs in characters: its header, its numbers and short texts whole; longer texts can be wrapped."""
+    longest = max((cell_len(line) for c in cells for line in text_of(c).split("\n")), default=0)
+    return max(cell_len(name), longest if any(map(_is_number, cells)) else min(longest, _WRAPPED))
+
+
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, int | float | Decimal) and not isinstance(cell, bool)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table; numbers to the right."""
     table = Table(title=title or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(columns):
-        numeric = any(isinstance(r[i], int | float) and not isinstance(r[i], bool) for r in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric or i == 0)
+        cells = [r[i] for r in rows]
+        numeric, least = any(map(_is_number, cells)), least_width(name, cells)
+        short = all(cell_len(line) <= least for c in cells for line in text_of(c).split("\n"))
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=short, min_width=least)
     for row in rows:
         table.add_row(*(text_of(v) for v in row))
     OUT.print(table)

@@ -15,6 +15,7 @@ from schemas.workspace import Workspace
 from warehouse.connection import read_window
 
 _READS = ("SELECT", "EXPLAIN")
+_ODD = re.compile(r"\bINTERVAL\b|.\bBLOB\b|\bBLOB\b.")
 
 
 def query(place: Workspace | Path, sql: str) -> pa.Table:
@@ -22,12 +23,13 @@ def query(place: Workspace | Path, sql: str) -> pa.Table:
 
     Instants come in UTC. `UsageError` for anything else than one reading statement, for wrong syntax and for unknown names, with
     the names that exist; `VNSightError` when the files behind the views cannot be read.
+    Intervals of time come as text, since few readers of Arrow know them.
     """
     path = place.window if isinstance(place, Workspace) else place
     with read_window(path) as connection:
         _check_one_read(connection, sql)
         try:
-            answer: pa.Table = connection.sql(sql).to_arrow_table()
+            answer: pa.Table = _exchangeable(connection.sql(sql)).to_arrow_table()
         except duckdb.CatalogException as error:
             raise UsageError(_unknown_table(connection, str(error))) from error
         except duckdb.BinderException as error:
@@ -37,6 +39,15 @@ def query(place: Workspace | Path, sql: str) -> pa.Table:
         except duckdb.Error as error:
             raise UsageError(f"the query failed: {_first(error)}") from error
     return answer.rename_columns(_each_once(answer.column_names))
+
+
+def _exchangeable(answer: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Columns that hold intervals, or bytes inside lists and structs, as text; all others as they are."""
+    as_text = [bool(_ODD.search(str(kind))) for kind in answer.types]
+    if not any(as_text):
+        return answer
+    names = ['"' + name.replace('"', '""') + '"' for name in answer.columns]
+    return answer.project(", ".join(f"{f'#{i}::varchar' if odd else f'#{i}'} as {names[i - 1]}" for i, odd in enumerate(as_text, 1)))
 
 
 def _each_once(names: list[str]) -> list[str]:
@@ -57,7 +68,12 @@ def _check_one_read(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         hint = "quote the whole query for your shell, and write text in single quotes"
         raise UsageError(f"this is not SQL: {_first(error)} ({hint})") from error
     if len(statements) != 1:
-        raise UsageError(f"one statement at a time: {len(statements)} were given")
+        if not statements:
+            raise UsageError("the query is empty; ask something, such as: vnsight sql \"describe strata\"")
+        raise UsageError(
+            f"one statement at a time: {len(statements)} were given; a table of your own can be part of it: "
+            "with t as (select ...) from kaplan_meier('t')"
+        )
     kind = statements[0].type.name
     if kind not in _READS:
         raise UsageError(f"the marts are read-only: {kind} is not a question (SELECT, FROM, WITH, DESCRIBE, SHOW, EXPLAIN are)")

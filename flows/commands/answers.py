@@ -25,48 +25,30 @@ def sql(query: str, *, home: Home = None, format: Format = "table", out: Path | 
     Parameters
     ----------
     query
-        One reading statement of DuckDB's SQL.
+        One reading statement of DuckDB's SQL; a table of your own is a part of it: with t as (...) from kaplan_meier('t').
     format
-        How to print the answer; table shows the first 200 rows.
+        How to print the answer. table: the first 200 rows, and what fits the terminal (COLUMNS, if it is set); few wide rows one
+        after another. csv: a struct is a column per field, such as wilson.low. Intervals of time are text in csv and json.
     out
         Write to this file instead (needed for parquet).
     """
-    import polars as pl
-
+    from flows.answer import as_text, show_answer
     from warehouse.sql import query as ask
 
     check_out(out)
+    if format == "parquet" and out is None:
+        raise UsageError("--format parquet: name the file with --out FILE")
     answer = ask(find_workspace(home), query)
-    if format == "table" and out is None:
-        print_table("", answer.column_names, [tuple(r.values()) for r in answer.slice(0, SHOWN).to_pylist()])
-        OUT.print(f"{answer.num_rows:,} rows" + (f", the first {SHOWN} shown; --format csv gives all" if answer.num_rows > SHOWN else ""))
-        return
-    frame = pl.DataFrame(pl.from_arrow(answer))
-    if format == "parquet":
-        if out is None:
-            raise UsageError("--format parquet: name the file with --out FILE")
-        frame.write_parquet(out)
-        return
-    text = _as_text(frame, "csv" if format == "table" else format)
-    if out is None:
-        sys.stdout.write(text)
+    if out is None and format == "table":
+        show_answer(answer, OUT.width)
+    elif out is None:
+        sys.stdout.write(as_text(answer, format))
+    elif format == "parquet":
+        import polars as pl
+
+        pl.DataFrame(pl.from_arrow(answer)).write_parquet(out)
     else:
-        out.write_text(text, encoding="utf-8")
-
-
-def _as_text(frame: object, format: str) -> str:
-    import polars as pl
-
-    assert isinstance(frame, pl.DataFrame)
-    if format == "json":
-        return str(frame.write_json()) + "\n"
-    lists = [c for c, t in frame.schema.items() if isinstance(t, pl.List)]
-    flat = frame.with_columns(pl.col(c).list.eval(pl.element().cast(pl.String)).list.join(";") for c in lists)
-    if format == "csv":
-        return str(flat.write_csv())
-    rows = [["" if v is None else str(v).replace("|", "\\|") for v in row] for row in flat.iter_rows()]
-    lines = [flat.columns, ["---"] * flat.width, *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        out.write_text(as_text(answer, "csv" if format == "table" else format), encoding="utf-8")
 
 
 def hash(mart: str | None = None, *, home: Home = None) -> None:

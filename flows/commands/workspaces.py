@@ -223,6 +223,8 @@ def demo(*, home: Path = Path("demo"), patients: int = 200, days: int = 180) -> 
     if code == 0:
         show_strata(open_workspace(home))
         OUT.print(f"\nThe answers are in {home.resolve() / 'marts.duckdb'}: open it with any DuckDB client, or try\n"
-                  f'  vnsight sql "from strata where stratifier = \'disorder\' and visit = \'m3\'" --home {home}\n'
+                  f'  vnsight sql "select stratum, arm, k, n, rate, low, high from strata where stratifier = \'disorder\''
+                  " and visit = 'm3' and instrument = 'PHQ-9' and subscale = 'total' and definition = 'drop_50' and method = 'observed'\""
+                  f" --home {home}\n"
                   f"  vnsight trace P000007 --home {home}\n  vnsight status --home {home}", soft_wrap=True)  # fmt: skip
     return code
