@@ -97,6 +97,16 @@ def test_comments_come_from_the_contracts_with_units(ws):
     assert not [name for name, comment in found.items() if name.split(".")[0] in MARTS and not comment]
 
 
+def test_nothing_in_the_file_is_without_a_comment(ws):
+    run(ws, small_load(ws, 1))
+    silent = """select table_name || '.' || column_name as what from duckdb_columns() where not internal and coalesce(comment, '') = ''
+        union all select table_name from duckdb_tables() where not internal and coalesce(comment, '') = ''
+        union all select view_name from duckdb_views() where not internal and coalesce(comment, '') = ''
+        union all select function_name from duckdb_functions() where not internal and coalesce(comment, '') = ''"""
+    assert rows(ws, silent) == []
+    assert len(rows(ws, "from duckdb_views() where not internal")) > 3  # marts of files are views
+
+
 def test_the_published_file_is_read_only_and_alone(ws):
     run(ws, small_load(ws, 1))
     assert stat.S_IMODE(ws.window.stat().st_mode) == 0o444

@@ -3,7 +3,8 @@
 -- 2. n = patients whose outcome the method determines, k = responders among them (2_counted.sql). observed: seen at the visit;
 --    locf: last observation carried forward; nri: who was not seen has not responded. The three stand side by side.
 -- 3. rate = k / n with its 95 % Wilson interval; null when n is 0
--- 4. vns is compared with neither, vns_cbt with cbt: risk difference (Newcombe), odds ratio (Woolf), p-value (3_compared.sql)
+-- 4. vns is compared with neither, vns_cbt with cbt: risk difference (Newcombe), odds ratio (Woolf), p-value (3_compared.sql).
+--    They are different methods, which may disagree near 0.05: p_adjusted says whether there is a difference, the interval how large it is
 -- 5. heterogeneity of the odds ratio over the strata of a stratifier (history: of a flag; disorder: with and without it)
 -- 6. reason, the first that holds: no_patients, no_comparator, no_event, no_non_event (then there is no odds ratio)
 -- 7. caution: arms were not drawn by lot (who was sicker got VNS); immortal time when an outcome may lie before the landmark;

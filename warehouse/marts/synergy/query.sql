@@ -3,6 +3,7 @@
 -- 2. interaction = p(both) - p(vns) - p(cbt) + p(neither), on the additive scale, with a score interval (interaction_contrast)
 -- 3. interaction_p: Wald with half a responder and half a non-responder added to each arm. Without them an arm of two patients who
 --    answered alike has no spread, and a world without effects had p-values of 1e-13 beside an interval that held 0.
+--    Two methods: near 0.05 they may disagree, and then the interval counts, which holds its level better in small arms.
 -- 4. reason: the first arm in which nobody is determined; then there is no contrast
 -- No large trial of VNS with CBT exists: cells are sparse, and nobody was drawn by lot. An association.
 -- Reference: Rothman, Greenland and Lash, Modern Epidemiology, ch. 5; Zou and Donner 2008; Price and Bonett 2004 (the halves); CBT strata:
