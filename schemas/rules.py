@@ -101,6 +101,7 @@ HINTS = {
     "off_min:grid": "is it in seconds?",
     "pulse_width_us:range": "is it in milliseconds?",
     "form_version:unknown": "add the form to the instrument's YAML file, with its item order and coding",
+    "instrument:unknown": "the names are in docs/instruments.md; a new instrument is a YAML file in schemas/instruments",
 }
 
 
@@ -138,6 +139,27 @@ def _out_of_range(low: float | str | None, high: float | str | None, unit: str) 
     return f"is {'above' if low is None else f'outside {low} to'} {high} {unit}".rstrip()
 
 
+LENGTHS = {
+    "answers:length": "holds more or fewer answers than the form has items",
+    "step_intensities:length": "holds more or fewer intensities than there are steps",
+    "gap_durations_ms:length": "holds more or fewer lengths than there are gaps",
+    "source_subscale_scores:length": "holds more or fewer scores than subscales are named",
+}
+
+# What a contract says of a column is about values outside what is declared. It fits these other rules all the same.
+_FITS_TOO = {
+    "device_started_at:null", "device_clock_at:null", "action:null", "therapy:null", "serious:null", "completed_at:null",
+    "completed_at:nonexistent", "step_offsets_ms:order", "gap_offsets_ms:order", "gap_durations_ms:length", "source_subscale_scores:length",
+}  # fmt: skip
+
+
+def _fits(column: Column, kind: str) -> bool:
+    """Whether the contract's rationale of a column belongs to this rule: `missing` is not explained by what an odd value would mean."""
+    if column.identifier is not None and kind == "null":
+        return True
+    return kind in ("range", "pattern", "enum", "grid", "unknown") or f"{column.name}:{kind}" in _FITS_TOO
+
+
 def explain(contract: Contract, rule: str) -> str:
     """Say in words what breaking `column:rule` means, with the bounds and a hint, but never the value."""
     name, _, kind = rule.partition(":")
@@ -145,15 +167,16 @@ def explain(contract: Contract, rule: str) -> str:
         return WHOLE_ROWS[rule]
     column = next((c for c in contract.columns if c.name == name), None)
     if column is None:  # a column of a mapped file, not of the contract
-        return f"{name} {MAPPED.get(kind, kind)}"
+        return f"column {name} {MAPPED.get(kind, kind)}"
     what = {
         "null": "is required and missing", "type": f"is not of type {column.type}", "timestamp": "is not an ISO 8601 instant",
         "range": _out_of_range(column.minimum, column.maximum, column.unit or ""),
         "pattern": "does not have the declared form",
         "enum": f"is none of {', '.join(column.valid_values)}", "grid": "cannot be set on this model", "unknown": "is not known",
         "zone": "has no zone", "nonexistent": "never was: clocks were set forward", "not_finite": "is not a finite number",
-        "length": "does not have the length it must have", "order": "is out of order", "repeated": "names one twice",
+        "length": LENGTHS.get(rule, "does not have the length it must have"), "null_item": "holds an item that is null",
+        "order": "is out of order", "repeated": "names one twice",
         "label": "holds a label the map does not know",
     }.get(kind, kind)  # fmt: skip
     hint = f" ({HINTS[rule]})" if rule in HINTS else ""
-    return f"{name} {what}{hint}. {column.failure}".strip()
+    return f"column {name} {what}{hint}." + (f" {column.failure}" if _fits(column, kind) else "")

@@ -181,4 +181,4 @@ def test_dose_of_a_file_is_the_worked_example(tmp_path: Path):
     assert next(csv.DictReader(out.read_text().splitlines()))["charge_pc"] == "58909090909"
     file.write_text(json.dumps(row | {"current_ma": 1500}) + "\n")
     message = vnsight("dose", file, "--at", "2025-01-02T00:00:00Z", "--out", out, code=1)
-    assert "settings.ndjson line 1: current_ma is outside 0 to 3.5 mA (is it in microamperes?)" in message
+    assert "settings.ndjson line 1: column current_ma is outside 0 to 3.5 mA (is it in microamperes?)" in message
