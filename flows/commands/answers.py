@@ -68,7 +68,7 @@ def hash(mart: str | None = None, *, home: Home = None) -> None:
 
 
 def trace(id: str, *, home: Home = None) -> int:
-    """Show where every record ended that carries an id: file and line, load, bin, rules, and the file it is stored in.
+    """Show where every record ended that carries an id: file and line, load, bin, rules, the file it is stored in, and why.
 
     Example: vnsight trace P000007 --home study
 
@@ -76,25 +76,33 @@ def trace(id: str, *, home: Home = None) -> int:
     ----------
     id
         A patient, device, response or record id as the source names it (needs the secret), or a key of 16 hexadecimal digits.
+        By an id, not by a key, refused rows are found too that name it anywhere; for that the whole quarantine is read.
     """
     from flows.steps import live_tables
     from pipelines.secret import read_secret
+    from pipelines.trace import meaning
     from pipelines.trace import trace as trace_record
     from warehouse.delta import last_complete, live_files
 
     ws = find_workspace(home)
     complete = last_complete(ws)
-    fates, refused = (live_files(ws, table, complete.versions.get(table)) for table in ("ledger/dispositions", "streamed/quarantine"))
-    found = trace_record(ws, id, read_secret(ws), live_tables(ws, complete), fates, refused)
+    books = ("ledger/dispositions", "streamed/quarantine", "quarantine")
+    files = (live_files(ws, table, complete.versions.get(table)) for table in books)
+    found = trace_record(ws, id, read_secret(ws), live_tables(ws, complete), *files)
     if not found.height:
         OUT.print("no record carries this id in the published loads; look at `vnsight status` for files that wait, and check the spelling")
         if any(table.startswith("streamed/") for table in complete.versions):
             OUT.print("what a stream on Flink accepted is traced once a nightly run has taken it: vnsight run")
         return 1
     counts = found.group_by("source", "bin").len().sort("source", "bin")
-    print_table(f"{found.height:,} records", ("source", "bin", "records"), counts.rows())
+    print_table(f"{found.height:,} record{'' if found.height == 1 else 's'}", ("source", "bin", "records"), counts.rows())
     rows = [(*r[:5], ", ".join(r[5]), r[6].rsplit("/", 1)[0]) for r in found.head(SHOWN).rows()]
     print_table("", ("source", "load", "file", "line", "bin", "rules", "stored in"), rows)
+    if found.height > SHOWN:
+        OUT.print(f"the first {SHOWN} shown")
+    why = found.explode("rules").drop_nulls("rules").unique(["source", "rules"]).sort("source", "rules").select("source", "rules").rows()
+    if why:
+        print_table("why", ("source", "rule", "meaning"), [(source, rule, meaning(source, rule)) for source, rule in why])
     return 0
 
 

@@ -4,6 +4,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import sqlite3  # noqa: F401 - a stray file of another format must not be mistaken for ours
 import subprocess
@@ -95,6 +96,21 @@ def test_trace_finds_a_quarantined_record_and_an_unknown_one(study: Path):
     assert "answers:range" in out
     assert f"{bad['line']:,}" in out
     assert "no record" in vnsight("trace", "NOBODY-77", "--home", study, code=1)
+
+
+def test_trace_says_what_a_pending_row_waits_for_and_finds_what_was_refused_of_a_patient(study: Path):
+    import polars as pl
+
+    pending = "from dispositions where bin = 'pending' and source = 'stimulation_sessions'"
+    out = vnsight("trace", ask(study, f"select split_part(record_id, '/', 1) as key {pending}")["key"][0], "--home", study)
+    assert out.count("device_id:unknown") >= 2  # at the row, and in the list of reasons
+    assert "waits for a row in devices" in " ".join(out.split())
+
+    refused = pl.read_parquet(study / "quarantine/*/*.parquet", hive_partitioning=False).filter(pl.col("rules").list.contains("answers:range"))
+    patient = re.search(rb"P\d{6}", refused["raw"][0])
+    out = vnsight("trace", patient[0].decode(), "--home", study)
+    assert "answers:range" in out
+    assert "column answers is outside" in out
 
 
 def test_keys_are_those_of_the_marts(study: Path):

@@ -31,7 +31,7 @@ def test_a_record_the_stream_refused_is_found_with_its_partition_and_offset(home
     home.commit()
     assert trace("trace", "R1-8", "--home", home.ws.home) == 0
     said = capsys.readouterr().out
-    for text in ("1 records", "vnsight.survey_responses/0", "quarantined", "answers:range", "streamed/quarantine/_load=1"):
+    for text in ("1 record ", "vnsight.survey_responses/0", "quarantined", "answers:range", "streamed/quarantine/_load=1"):
         assert text in said
     assert trace("trace", key_text(key_of(SECRET, "response", "R1-8")), "--home", home.ws.home) == 0
 
