@@ -53,7 +53,8 @@ def score(  # noqa: PLR0913 - options of a command line
     label
         A further wording of an answer, as "label=code"; may be repeated.
     out
-        CSV to write, long: id, instrument, subscale, score, status, n_answered.
+        CSV to write, long: id, instrument, subscale, score, status, n_answered, band (severity, where bands are published) and
+        reason (why there is no score).
     """
     from pipelines.core.score_file import score_file
 

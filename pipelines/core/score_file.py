@@ -93,10 +93,12 @@ def score_file(
     form_version: str = "standard",
     labels: Mapping[str, int] | None = None,
 ) -> pl.DataFrame:
-    """Score every row of a wide table: columns id, instrument, subscale, score, status, n_answered, in order of the rows.
+    """Score every row of a wide table: columns id, instrument, subscale, score, status, n_answered, band, reason, in order
+    of the rows.
 
     `items` is a template filled with 1, 2, ... or the columns in form order; cells hold codes or labels of the form, which is
-    found out. Without `id` the row number (from 1) stands for it. A score is null where too few items were answered.
+    found out. Without `id` the row number (from 1) stands for it. A score is null where too few items were answered, and then
+    `reason` says how many; `band` is the severity band of the score, null where none is published.
     Raises `UsageError` for a wrong call, and `VNSightError` naming line, column, rule and a hint if any cell cannot be
     read or if the codes of the whole file contradict the form: nothing is scored then.
     """
@@ -126,7 +128,15 @@ def _score(result: WideResult, instrument: Instrument, ids: pl.Series) -> pl.Dat
     keyed = result.responses.with_columns(row.alias("response_key"), row.alias("patient_key"))
     scores = score_responses(keyed, {instrument.id: instrument})
     named = scores.with_columns(ids.gather(scores["response_key"]).alias("id"))
-    return named.select("id", "instrument", "subscale", "score", "status", "n_answered")
+    return named.select("id", "instrument", "subscale", "score", "status", "n_answered", _bands(scores, instrument), "reason")
+
+
+def _bands(scores: pl.DataFrame, instrument: Instrument) -> pl.Series:
+    """The severity band of every score; few scores differ, so each is looked up once."""
+    different = scores.select("subscale", "score").unique()
+    named = [None if score is None else instrument.subscales[name].band(score) for name, score in different.rows()]
+    looked_up = different.with_columns(pl.Series("band", named, dtype=pl.String))
+    return scores.join(looked_up, on=["subscale", "score"], how="left", nulls_equal=True, maintain_order="left")["band"]
 
 
 def _refuse(path: Path, frame: pl.DataFrame, result: WideResult) -> None:

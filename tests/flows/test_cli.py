@@ -106,8 +106,8 @@ def test_trace_says_what_a_pending_row_waits_for_and_finds_what_was_refused_of_a
     assert out.count("device_id:unknown") >= 2  # at the row, and in the list of reasons
     assert "waits for a row in devices" in " ".join(out.split())
 
-    refused = pl.read_parquet(study / "quarantine/*/*.parquet", hive_partitioning=False).filter(pl.col("rules").list.contains("answers:range"))
-    patient = re.search(rb"P\d{6}", refused["raw"][0])
+    refused = pl.read_parquet(study / "quarantine/*/*.parquet", hive_partitioning=False)
+    patient = re.search(rb"P\d{6}", refused.filter(pl.col("rules").list.contains("answers:range"))["raw"][0])
     out = vnsight("trace", patient[0].decode(), "--home", study)
     assert "answers:range" in out
     assert "column answers is outside" in out

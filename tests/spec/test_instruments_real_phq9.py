@@ -128,7 +128,7 @@ def test_declared_as_it_is_the_file_passes(table):
 
 def test_the_score_command_on_codes_and_on_labels(file):
     by_code = score_file(file, "PHQ-9", "Item{}_num", "ObservationID")
-    assert by_code.columns == ["id", "instrument", "subscale", "score", "status", "n_answered"]
+    assert by_code.columns == ["id", "instrument", "subscale", "score", "status", "n_answered", "band", "reason"]
     assert by_code["score"].sum() == 28924
     assert score_file(file, "PHQ-9", "Item{}", "ObservationID", labels=FURTHER).equals(by_code)
     with pytest.raises(VNSightError, match=r"PHQ9_data.csv line 2, Item4, label: .* 9,163 such cells in 1,903 of 2,177 rows"):

@@ -21,8 +21,26 @@ def write(tmp_path):
 
 def test_codes_in_file_order(write):
     scores = score_file(write(HEADER + "b,0,1,2,3,0,1,2\na,3,3,3,3,3,NA,9999\n"), "GAD-7", id="id", missing=("NA", "9999"))
-    assert scores.columns == ["id", "instrument", "subscale", "score", "status", "n_answered"]
-    assert scores.rows() == [("b", "GAD-7", "total", 9, "complete", 7), ("a", "GAD-7", "total", 21, "prorated", 5)]
+    assert scores.columns == ["id", "instrument", "subscale", "score", "status", "n_answered", "band", "reason"]
+    assert scores.rows() == [
+        ("b", "GAD-7", "total", 9, "complete", 7, "mild", None), ("a", "GAD-7", "total", 21, "prorated", 5, "severe", None),
+    ]  # fmt: skip
+
+
+def test_a_score_has_its_band_and_an_absent_one_its_reason(write):
+    answered = {"minimal": "1,1,1,1,0,0,0", "mild": "1,1,1,1,1,0,0", "moderate": "2,2,2,2,2,0,0", "severe": "3,3,3,3,3,0,0"}
+    lines = [f"{band},{answers}\n" for band, answers in answered.items()]
+    scores = score_file(write(HEADER + "".join(lines) + "none,3,,,,,,\n" + lines[0]), "GAD-7", id="id")
+    *told, absent, again = scores.select("id", "score", "band", "reason").rows()
+    assert told == [(band, score, band, None) for band, score in zip(answered, (4, 5, 10, 15), strict=True)]
+    assert absent[:3] == ("none", None, None)
+    assert absent[3].startswith("answered 1 of 7, needs ")
+    assert again == told[0]
+
+
+def test_without_published_bands_there_is_no_band(write):
+    header = ",".join(f"d{i}" for i in range(1, 37))
+    assert score_file(write(header + "\n" + ",".join(["1"] * 36) + "\n"), "DERS-36", items="d{}")["band"].unique().to_list() == [None]
 
 
 def test_without_an_id_the_row_number_stands_for_it_and_equal_ids_stay_apart(write):
