@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
-from flows.terminal import OUT, least_width, print_table, text_of
+from flows.terminal import OUT, fitting, print_table, text_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 SHOWN = 200
 FEW = 5  # rows: so many wide ones are read better one after another than as a table that lacks most columns
-_BETWEEN = 3  # spaces between columns
 _INSTANT = "%Y-%m-%dT%H:%M:%S%.f"
 
 
@@ -43,16 +42,6 @@ def show_answer(answer: pa.Table, width: int) -> None:
         left = names[shown:]
         OUT.print(f"+ {len(left)} column{'' if len(left) == 1 else 's'} too wide for {width} characters: {', '.join(left)}")
         OUT.print("  name those you want (select a, b from ...), or --format csv gives all")
-
-
-def fitting(names: Sequence[str], rows: Sequence[Sequence[Any]], width: int) -> int:
-    """How many of the first columns fit in `width` characters, at least one; long texts may be wrapped, numbers and headers not."""
-    used = 2 - _BETWEEN  # one space at each end
-    for i, name in enumerate(names):
-        used += least_width(name, [r[i] for r in rows]) + _BETWEEN
-        if used > width and i:
-            return i
-    return len(names)
 
 
 def _print_records(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+_BETWEEN = 3  # spaces between columns
 _WRAPPED = 24  # characters: what a column of longer texts is given at least
 _UNSEEN = 160  # characters in a line when nobody watches: a file, a log
 
@@ -120,14 +121,27 @@ def _is_number(cell: Any) -> bool:
     return isinstance(cell, int | float | Decimal) and not isinstance(cell, bool)
 
 
+def fitting(names: Sequence[str], rows: Sequence[Sequence[Any]], width: int) -> int:
+    """How many of the first columns fit in `width` characters, at least one; long texts may be wrapped, numbers and headers not."""
+    used = 2 - _BETWEEN  # one space at each end
+    for i, name in enumerate(names):
+        used += least_width(name, [r[i] for r in rows]) + _BETWEEN
+        if used > width and i:
+            return i
+    return len(names)
+
+
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table; numbers to the right."""
+    """Print a table; numbers to the right. Where the terminal is too narrow for it, texts and headers are broken, never left out."""
     table = Table(title=title or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    fits = fitting(columns, rows, OUT.width) == len(columns)
     for i, name in enumerate(columns):
         cells = [r[i] for r in rows]
         numeric, least = any(map(_is_number, cells)), least_width(name, cells)
         short = all(cell_len(line) <= least for c in cells for line in text_of(c).split("\n"))
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=short, min_width=least)
+        whole = short if fits else numeric
+        side: Literal["left", "right"] = "right" if numeric else "left"
+        table.add_column(name, justify=side, overflow="fold", no_wrap=whole, min_width=least if fits else None)
     for row in rows:
         table.add_row(*(text_of(v) for v in row))
     OUT.print(table)

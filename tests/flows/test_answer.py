@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from flows import answer
-from flows.answer import as_text, fitting, show_answer
-from flows.terminal import OUT, text_of
+from flows.answer import as_text, show_answer
+from flows.terminal import OUT, fitting, text_of
 from schemas.errors import UsageError
 from warehouse.sql import query
 
@@ -130,6 +130,13 @@ def test_a_table_never_cuts_a_header(columns, width):
         patch.setattr("flows.terminal.OUT", Console(file=written, width=width, highlight=False, markup=False, emoji=False))
         answer.print_table("", names[:shown], [row[:shown]])
     assert written.getvalue().splitlines()[1].split() == names[:shown]
+
+
+def test_a_table_of_ours_on_a_narrow_terminal_leaves_nothing_out(monkeypatch, capsys):
+    monkeypatch.setattr(OUT, "width", 60)
+    answer.print_table("", list(WIDE)[:5], [[f"cell{i}{j}" for i in range(5)] for j in range(2)])
+    said = "".join(capsys.readouterr().out.split())
+    assert all(f"cell{i}{j}" in said for i in range(5) for j in range(2))
 
 
 @pytest.mark.parametrize(("sql", "said"), [("", "the query is empty"), ("select 1; select 2", "with t as (select ...)")])

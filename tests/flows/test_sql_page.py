@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from flows.answer import as_text
+from flows.terminal import fitting
 from warehouse.sql import query
 
 ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 FUNCTIONS = (ROOT / "docs" / "functions.md").read_text(encoding="utf-8")
 SURVIVAL = (ROOT / "warehouse" / "report" / "survival.sql").read_text(encoding="utf-8")
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
@@ -56,6 +58,13 @@ def test_responses_last_as_long_as_in_the_report(study):
                 assert told == pytest.approx([point[c] for c in ("survival", "low", "high")], abs=0.0006)
                 compared += 1
     assert compared > 10
+
+
+def test_the_example_of_the_readme_answers_in_few_columns(study):
+    (sql,) = re.findall(r'^vnsight sql "(.+?)" --home study', README, re.MULTILINE | re.DOTALL)
+    answer = query(study / "marts.duckdb", within_five_months(sql))
+    assert answer.num_rows
+    assert fitting(answer.column_names, [tuple(r.values()) for r in answer.to_pylist()], 80) == answer.num_columns
 
 
 def test_the_python_of_the_page_runs(study):
