@@ -150,7 +150,9 @@ def render(figures: Mapping[str, Figure], title: str, made_at: datetime) -> str:
         "css": lambda _: _text("report.css"),
         "js": lambda _: "".join(_text(name) for name in SCRIPTS),
         "data": lambda _: _json(data).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"),
-        "headline": lambda _: headline(figures["headline"].records(), figures["definitions"].records(), labels()),
+        "headline": lambda _: headline(
+            figures["headline"].records(), figures["headline_risk"].records(), figures["definitions"].records(), labels()
+        ),
         "sql": lambda name: html.escape(figures[name].sql.strip()),
     }
     return _TOKEN.sub(lambda found: parts[found[1]](found[2]), _text("report.html"))

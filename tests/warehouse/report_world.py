@@ -57,7 +57,14 @@ STRATA = [
     stratum("anxiety", "vns", 2, 12, (3, 12)),
     stratum("epilepsy", "vns", 3, 3, (0, 4)),  # too few to be named in the answer
     stratum(NASTY, "vns", 5, 20, (4, 20), stratifier="site"),
+    stratum("all", "vns", 20, 59, (10, 59), stratifier="all", method="nri", n_undetermined=0),
 ]
+SYNERGY = [
+    {"stratifier": "all", "stratum": "all", "instrument": "PHQ-9", "subscale": "total", "visit": "m6", "definition": "drop_50",
+     "method": "observed", "n_vns": 50, "k_vns": 20, "rate_vns": 0.4, "n_cbt": 40, "k_cbt": 12, "rate_cbt": 0.3, "n_both": 40, "k_both": 30,
+     "rate_both": 0.75, "n_neither": 50, "k_neither": 10, "rate_neither": 0.2, "interaction": 0.25, "interaction_low": 0.02,
+     "interaction_high": 0.46, "interaction_p": 0.03, "n": 180, "k": 72, "caution": "confounded by indication"},
+]  # fmt: skip
 BAND = {
     "modality": "implanted", "banding": "tertile", "stratifier": "all", "stratum": "all", "instrument": "PHQ-9", "subscale": "total",
     "visit": "m6", "definition": "drop_50", "method": "observed", "coverage": 0.9, "caution": "association only",
@@ -97,7 +104,7 @@ def published(ws: Workspace) -> Path:
     kept_out = [disposition(1, 3, rules=["model:unknown"]), disposition(1, 4, rules=["model:unknown", "current_ma:range"])]
     files = load_files(ws, 1, {"patients": {0: patients}, "scores": {0: scores}}, ledger, dispositions=kept_out)
     path = candidate(ws, files, CompleteLoad(0, {}))
-    for name, rows in (("strata", STRATA), ("dose_response", DOSES), ("safety", HARMS)):
+    for name, rows in (("strata", STRATA), ("dose_response", DOSES), ("safety", HARMS), ("synergy", SYNERGY)):
         fill_mart(path, name, rows)
     add_results(path, 1, [FAILED, CheckResult("scores", "fine", "critical", True, 0, 99, "fine", "clinic", "clinic-data")])
     return path.replace(ws.window)

@@ -23,7 +23,7 @@ from schemas.errors import UsageError, VNSightError
 from schemas.load import CompleteLoad
 from schemas.workspace import Workspace
 from warehouse.connection import write_window
-from warehouse.headline import headline
+from warehouse.headline import headline, visit_name
 from warehouse.publish import candidate
 from warehouse.report import Figure, encode, figure_names, labels, read_figures, render, write_report
 from warehouse.sql import query
@@ -177,8 +177,11 @@ def test_columns_are_written_the_short_way(values, expected):
     assert raw == {"n": len(values), "columns": {"c": expected}}
 
 
+BARE = dict.fromkeys(("rate_nri", "k_nri", "n_nri", "rate_both", "interaction_low", "dose_bands"))
+
+
 def told(rows) -> str:
-    text = headline(sorted(rows, key=lambda r: (r["stratifier"] == "all", -r["rate"])), [], labels())
+    text = headline([BARE | r for r in sorted(rows, key=lambda r: (r["stratifier"] == "all", -r["rate"]))], [], [], labels())
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", text)))
 
 
@@ -188,10 +191,32 @@ def test_the_answer_names_best_and_least_with_their_difference(page):
     assert "patients with depression responded most often: 50" in text
     assert "those with anxiety least often: 17" in text
     assert "epilepsy" not in text.lower()
-    assert "50 % on VNS (15 of 30), 20 % with neither VNS nor CBT (6 of 30)." in text
+    assert "+30 percentage points over neither VNS nor CBT" in text
+    assert "50 % on VNS alone (15 of 30), 20 % with neither VNS nor CBT (6 of 30)." in text
+    assert "What VNS adds with depression is no more different than chance explains from what it adds without" in text
+    assert "(heterogeneity p = 0.500)" in text
     assert "95 % interval of the difference: −5 to +45 points, adjusted p = 0.031." in text
-    assert "An association, not an effect" in text
+    assert "Associations, not effects" in text
     assert "confounded by indication" in text
+
+
+def test_the_answer_names_the_unseen_the_combination_the_dose_and_the_risk(page):
+    answer = re.search(r"<p class='answer'>.*?(?=<p class=\"facts)", page, re.S)[0]
+    text = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", answer)))
+    assert "1 on VNS alone were not seen or cannot be judged. With who was not seen as no response: 34 % (20 of 59)." in text
+    assert "75 % responded (30 of 40) 40 % on VNS alone, 30 % with CBT alone, 20 % with neither." in text
+    assert "Together: more than the two gains added up: +25 points (95 % interval +2 to +46)." in text
+    assert "20 % to 45 % from the low to the high third" in text
+    assert "4 of 20 in the low third, 6 of 20 in the middle third, 9 of 20 in the high third. Trend over the thirds: p = 0.006." in text
+    assert "47 harms begun per 100 patient-years 95 % interval 13 to 120; 4 in 8 years, 1 of them serious." in text
+    assert "Most often, per 100 patient-years: hoarseness 47." in text
+
+
+@pytest.mark.parametrize(
+    ("visit", "name"), [("m6", "6 months"), ("m18", "18 months"), ("m3_12", "months 3 to 12"), ("d42", "d42")]
+)
+def test_visits_by_name(visit, name):
+    assert visit_name(visit) == name
 
 
 def test_the_answer_of_one_disorder_and_of_none():
@@ -200,7 +225,7 @@ def test_the_answer_of_one_disorder_and_of_none():
     assert "There is no answer yet" in told([])
     few = stratum(NASTY, "vns", 1, 9, (0, 9), p_adjusted=1e-9)
     assert "Fewer than 10" in told([few])
-    assert "<img" not in headline([few], [], labels())
+    assert "<img" not in headline([BARE | few], [], [], labels())
     assert "adjusted p < 0.001" in told([few])
 
 
@@ -209,7 +234,7 @@ def test_a_window_of_an_older_version_leaves_only_its_figure_out(study, tmp_path
     with write_window(old, "test") as connection:
         connection.execute("drop table safety")
     figures = read_figures(old)
-    assert [n for n, f in figures.items() if f.error] == ["risk"]
+    assert [n for n, f in figures.items() if f.error] == ["headline_risk", "risk"]
     assert "vnsight refresh" in data_of(render(figures, "old", INDEX))["figures"]["risk"]["error"]
 
 
@@ -276,5 +301,5 @@ def test_a_browser_says_what_an_empty_study_lacks(empty, tmp_path):
     write_report(empty, out)
     dom = dump(out, tmp_path / "profile")
     assert "data-error" not in re.search(r"<html[^>]*>", dom)[0]
-    for figure in ("explorer", "forest", "dose", "survival", "risk", "coverage", "sources"):
+    for figure in ("explorer", "forest", "synergy", "dose", "survival", "risk", "coverage", "sources"):
         assert 'class="empty"' in re.search(rf'<figure data-figure="{figure}">.*?</figure>', dom, re.S)[0], figure

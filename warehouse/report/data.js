@@ -48,7 +48,6 @@ const RULES = new Map(FRAMES.definitions.where({}).map(d => [d.definition, d]));
 const VISITS = new Map(FRAMES.visits.where({}).filter(v => v.kind === "visit" || v.kind === "period").map((v, n) => [v.visit, n]));
 const WORDS = {
   all: "All", vns: "VNS", vns_cbt: "VNS + CBT", cbt: "CBT", neither: "Neither", none_recorded: "None recorded", none: "No device",
-  m3: "Month 3", m6: "Month 6", m9: "Month 9", m12: "Month 12", m3_12: "Months 3 to 12",
   observed: "Only who was seen", locf: "Last score carried forward", nri: "Not seen is no response",
   implanted: "Implanted", cervical: "Cervical, through the skin", auricular: "Auricular, through the skin",
   off: "Off", low: "Low", middle: "Middle", high: "High", unknown: "Unknown", first_28_days: "First 28 days", before_activation: "Before activation", no_device: "No device",
@@ -64,6 +63,8 @@ function word(name) {
   if (Object.hasOwn(DATA.labels, name)) return DATA.labels[name];
   if (Object.hasOwn(WORDS, name)) return WORDS[name];
   if (RULES.has(name)) return RULES.get(name).label;
+  const visit = /^m(\d+)(?:_(\d+))?$/.exec(name);
+  if (visit) return visit[2] ? `Months ${visit[1]} to ${visit[2]}` : `Month ${visit[1]}`;
   if (String(name).startsWith("no_") && Object.hasOwn(DATA.labels, name.slice(3))) return `Not: ${lower(DATA.labels[name.slice(3)])}`;
   return plainWord(name);
 }

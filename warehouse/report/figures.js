@@ -36,7 +36,7 @@ const FIGURES = {
     const found = frame.where({ score: now.score, definition: now.definition, visit: now.visit, method: now.method, arm: now.comparison });
     const rows = found.filter(r => now.stratifier === ALL || r.stratifier === now.stratifier || r.stratifier === ALL);
     if (!rows.some(r => r.n + (r.n_comparator || 0))) return { empty: `Nobody on ${word(now.comparison)} can be compared at this visit. Choose another visit, score or comparison.` };
-    const sure = rows.filter(r => r.risk_difference !== null && Math.min(r.n, r.n_comparator) >= FEW), seen = sure.flatMap(r => [Math.abs(r.risk_difference_low), Math.abs(r.risk_difference_high)]);
+    const sure = rows.filter(r => r.risk_difference !== null && Math.min(r.n, r.n_comparator) >= FEW), seen = [...sure.flatMap(r => [r.risk_difference_low, r.risk_difference_high]), ...rows.map(r => r.risk_difference ?? 0)].map(Math.abs);
     const high = Math.min(1, Math.max(.2, Math.ceil(10 * Math.max(0, ...seen) + .01) / 10)), groups = [...new Set(rows.map(r => r.stratifier))].sort((p, q) => STRATIFIERS.indexOf(p) - STRATIFIERS.indexOf(q));
     const one = r => ({
       name: r.stratifier === ALL ? "All patients" : word(r.stratum), indent: r.stratifier !== ALL, at: r.risk_difference, low: r.risk_difference_low, high: r.risk_difference_high, shape: r.stratifier === ALL ? "square" : "circle", few: Math.min(r.n, r.n_comparator || 0) < FEW,
@@ -57,6 +57,28 @@ const FIGURES = {
         { head: "Difference, points", cell: r => r.risk_difference === null ? REASONS[r.reason] || "" : points(r.risk_difference) }, { head: "95 % interval", cell: r => between(r.risk_difference_low, r.risk_difference_high, points), tight: true },
         { head: "Adjusted p", cell: r => chance(r.p_adjusted), tight: true }, { head: "Caution", cell: r => [r.caution || "", care(Math.min(r.n, r.n_comparator || 0))], text: true, long: true },
       ], rows, `Difference of response rates per stratum, ${with_} minus ${without}`],
+    };
+  },
+
+  synergy(frame, now, width) {
+    const rows = inOrder(frame.where({ score: now.score, definition: now.definition, visit: now.visit, method: now.method }), "disorder", r => r.stratifier === ALL ? ALL : r.stratum);
+    if (!rows.some(r => r.interaction !== null)) return { empty: "There are not all four arms for this choice: VNS, CBT, both and neither." };
+    const least = r => Math.min(r.n_vns, r.n_cbt, r.n_both, r.n_neither), rate = (k, n) => n ? percent(k / n) : "";
+    const sure = rows.filter(r => r.interaction !== null && least(r) >= FEW), seen = [...sure.flatMap(r => [r.interaction_low, r.interaction_high]), ...rows.map(r => r.interaction ?? 0)].map(Math.abs);
+    const high = Math.min(2, Math.max(.2, Math.ceil(10 * Math.max(0, ...seen) + .01) / 10)), added = r => `${points(r.interaction)} (${between(r.interaction_low, r.interaction_high, points)})`;
+    const drawn = rows.map(r => ({
+      name: r.stratifier === ALL ? "All patients" : word(r.stratum), indent: r.stratifier !== ALL, at: r.interaction, low: r.interaction_low, high: r.interaction_high, shape: r.stratifier === ALL ? "square" : "circle", few: least(r) < FEW,
+      under: `both ${rate(r.k_both, r.n_both)}, VNS ${rate(r.k_vns, r.n_vns)}, CBT ${rate(r.k_cbt, r.n_cbt)}, neither ${rate(r.k_neither, r.n_neither)}`,
+      texts: [r.interaction === null ? "an arm is empty" : added(r), rate(r.k_both, r.n_both), rate(r.k_vns, r.n_vns), rate(r.k_cbt, r.n_cbt), rate(r.k_neither, r.n_neither)],
+    }));
+    return {
+      what: about(describe(now, "disorder"), "VNS with CBT beside each alone"),
+      plot: [intervals(width, drawn, { low: -high, high, reference: 0, ends: ["less than added up", "more than added up"], keep: 1, columns: ["beyond the sum (95 %)", "both", "VNS", "CBT", "neither"], tick: points, name: "Response with VNS and CBT beyond the two gains added up, per disorder; the numbers are in the table below", title: "points beyond both gains, with 95 % interval" })],
+      note: told("Columns: share that responded in each arm", "Disorders overlap: a patient can count in several", "Hollow: fewer than 10 in an arm, read with care", warned(rows)),
+      table: [[
+        { head: "Patients", cell: r => r.stratifier === ALL ? "All patients" : word(r.stratum) }, ...[["VNS + CBT", "both"], ["VNS", "vns"], ["CBT", "cbt"], ["Neither", "neither"]].map(([head, arm]) => ({ head, cell: r => `${whole(r[`k_${arm}`])} of ${whole(r[`n_${arm}`])}`, tight: true })),
+        { head: "Beyond the sum, points", cell: r => r.interaction === null ? "" : points(r.interaction) }, { head: "95 % interval", cell: r => between(r.interaction_low, r.interaction_high, points), tight: true }, { head: "Caution", cell: r => [r.caution || "", care(least(r))], text: true, long: true },
+      ], rows, "Response with VNS, CBT, both and neither"],
     };
   },
 
