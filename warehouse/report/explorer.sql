@@ -25,7 +25,6 @@ counted as (
         count(r.responded_nri) as n_nri, count(*) filter (r.responded_nri) as k_nri
     from responders as r
     inner join profiles as f on f.patient_key = r.patient_key
-    where (r.instrument, r.subscale) not in (select (instrument, subscale) from instruments where not is_primary)
     group by all
 ),
 

@@ -4,5 +4,4 @@ select definition, instrument, subscale, visit, method, arm, stratifier, stratum
     risk_difference, risk_difference_low, risk_difference_high, p_adjusted, heterogeneity_p, reason, caution
 from strata
 where comparator is not null
-    and (instrument, subscale) not in (select (instrument, subscale) from instruments where not is_primary)
 order by definition, instrument, subscale, visit, method, arm, stratifier, stratum

@@ -57,7 +57,8 @@ function controls() {
 
 function show(name) {
   const figure = document.querySelector(`[data-figure="${name}"]`), frame = FRAMES[name], place = figure.querySelector(".plot"), said = part => figure.querySelector(part);
-  const made = frame.error ? { empty: frame.error } : FIGURES[name](frame, NOW, place.clientWidth || 320);
+  const lacking = frame.n && frame.columns.score && !frame.columns.score.d.includes(NOW.score) && FRAMES.explorer.n && FRAMES.explorer.columns.score.d.includes(NOW.score);
+  const made = frame.error ? { empty: frame.error } : lacking ? { empty: `Not on this page for ${NOW.score}${NOW.score.includes(", ") ? ": run the SQL below without its condition on is_primary" : ""}.` } : FIGURES[name](frame, NOW, place.clientWidth || 320);
   const { what = "", plot = [], note = "", table: shown } = made;
   if (said(".what")) said(".what").textContent = what;
   if (made.empty) empty(place, made.empty); else place.replaceChildren(...plot);

@@ -4,5 +4,4 @@ select definition, instrument, subscale, visit, method, stratifier, stratum, n_v
     interaction, interaction_low, interaction_high, reason, caution
 from synergy
 where stratifier in ('all', 'disorder')
-    and (instrument, subscale) not in (select (instrument, subscale) from instruments where not is_primary)
 order by definition, instrument, subscale, visit, method, stratifier, stratum
