@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 os.environ["TZ"] = "UTC"
+os.environ["COLUMNS"] = "160"  # tables as wide as this, whatever terminal the tests run in
 time.tzset()
 settings.register_profile("ours", deadline=None)  # a busy machine is no failure
 settings.load_profile("ours")
