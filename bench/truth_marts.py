@@ -61,7 +61,7 @@ def marts_of(block: Block, instruments: Sequence[str], secret: bytes = SECRET) -
     )
     scores = score_responses(facts["survey_responses"], load_instruments())
     marts = {
-        "patients": describe_patients(canonical), "scores": scores,
+        "patients": describe_patients(canonical, scores), "scores": scores,
         "dose_outcomes": attach_exposures(canonical, scores, segments, WINDOWS),
     }  # fmt: skip
     return {name: publishable(frame, name, WINDOWS) for name, frame in marts.items()}
