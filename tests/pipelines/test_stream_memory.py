@@ -71,6 +71,7 @@ def test_without_a_limit_nothing_is_let_go(monkeypatch):
     assert held_rows(endless) > 1.8 * full
 
 
+@pytest.mark.cluster  # long
 def test_a_storm_of_copies_before_anybody_looks_takes_no_room():
     least = 30_000
     runner = MiniRunner(StreamOptions("", cells=CellOptions(cells=1), least_bytes=least))

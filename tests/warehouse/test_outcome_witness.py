@@ -95,7 +95,7 @@ def witness(people, scores, judge):
     return found
 
 
-@settings(max_examples=40, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
 @given(worlds())
 def test_the_sql_and_the_witness_agree(world):
     people, scores = world
@@ -120,6 +120,7 @@ def test_the_sql_and_the_witness_agree(world):
             assert got == (None if wanted is None else wanted / DAY_US), (place, column)
 
 
+@pytest.mark.cluster  # long
 def test_the_worlds_reach_every_class_and_every_reason():
     """A law over worlds that never had a recovery would say nothing about recoveries."""
     outcomes, reasons = set(), set()
