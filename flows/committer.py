@@ -13,7 +13,7 @@ from dataclasses import replace
 from flows.books import stream_part, with_books_opened
 from flows.outdated import require_current
 from flows.plan import pass_plan_on
-from flows.steps import Candidate, Outcome, Progress, audit_candidate, live_tables, publish_or_hold
+from flows.steps import Candidate, Outcome, Progress, audit_candidate, publish_or_hold
 from pipelines.load import StagedLoad
 from pipelines.secret import read_secret
 from pipelines.updates import begun, count_read, drop_updates, merge_updates, note_positions, waiting_updates
@@ -21,7 +21,7 @@ from schemas.load import LoadFiles
 from schemas.milestones import milestone
 from schemas.workspace import Workspace
 from warehouse import publish as shop
-from warehouse.delta import last_complete
+from warehouse.delta import last_complete, live_tables
 
 MOST = 500  # updates in one commit: memory stays bounded after a long pause
 

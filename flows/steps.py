@@ -20,19 +20,18 @@ from pipelines.spill import write_part
 from quality.alerts import Delivery, notify_owner
 from quality.messages import held_messages
 from quality.results import CheckResult
-from schemas.contract import MARTS, SOURCES, load_contracts
+from schemas.contract import load_contracts
 from schemas.errors import UsageError
 from schemas.load import CompleteLoad, Landed, LoadFiles
 from schemas.milestones import milestone
 from schemas.workspace import Workspace
 from warehouse import publish as shop
-from warehouse.delta import last_complete, live_shards
+from warehouse.delta import last_complete, live_tables
 
 Progress = Callable[[str, int, int], None]
 AGREEMENT: dict[str, pl.DataType] = {"load": pl.Int64(), "mart": pl.String()} | dict.fromkeys(
     ("patients", "equal", "mismatched", "missing", "extra", "ahead", "behind"), pl.Int64()
 )  # fmt: skip
-TABLES = (*(f"staged/{s}" for s in SOURCES), *(f"marts/{m}" for m in MARTS))
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,6 @@ class Outcome:
 def pull_sources(ws: Workspace, progress: Progress) -> list[Landed]:
     """Land what is new at every place data comes from."""
     return [file for connector in connectors(ws) for file in pull(ws, connector, progress)]
-
-
-def live_tables(ws: Workspace, base: CompleteLoad) -> dict[str, dict[int, str]]:
-    """Table -> shard -> live file as of a complete load."""
-    return {t: live_shards(ws, t, base.versions[t]) for t in TABLES if t in base.versions}
 
 
 def stage(ws: Workspace, progress: Progress, *, all_shards: bool = False) -> Candidate | None:

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
+from schemas.typed import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class HistoryResponse:
 
 
 def _read(name: str) -> Any:
-    return yaml.safe_load((files("schemas") / "codes" / name).read_text(encoding="utf-8"))
+    return parse_yaml((files("schemas") / "codes" / name).read_text(encoding="utf-8"), name)
 
 
 @cache

@@ -13,9 +13,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-import yaml
-
 from schemas.errors import UsageError
+from schemas.typed import parse_yaml
 
 Kind = Literal["source", "staged", "mart"]
 Severity = Literal["critical", "warning", "info"]
@@ -134,7 +133,7 @@ def _rule(node: Mapping[str, Any]) -> Rule:
 
 def read_contract(text: str) -> Contract:
     """Turn the text of one ODCS file (one table) into a `Contract`; KeyError names what is missing."""
-    node = yaml.safe_load(text)
+    node = parse_yaml(text, "contract")
     table = node["schema"][0]
     custom = _custom(table)
     properties = table["properties"]

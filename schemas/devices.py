@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
+from schemas.typed import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def _thousandths(values: list[Any]) -> frozenset[int]:
 @cache
 def load_models() -> Mapping[str, Model]:
     """Read `schemas/codes/device_models.yaml`: model id -> `Model`."""
-    document = yaml.safe_load((files("schemas") / "codes" / "device_models.yaml").read_text(encoding="utf-8"))
+    document = parse_yaml((files("schemas") / "codes" / "device_models.yaml").read_text(encoding="utf-8"), "device_models.yaml")
     grids = {name: _thousandths(row["values"]) for name, row in document["grids"].items()}
     models = {}
     for model_id, row in document["models"].items():

@@ -15,7 +15,7 @@ from schemas.errors import UsageError
 Token = NewType("Token", str)  # a short name that YAML may have read as a whole number, such as item 9 or 16a
 
 
-class _UniqueKeys(yaml.SafeLoader):
+class _UniqueKeys(yaml.CSafeLoader):
     """PyYAML keeps the last of two equal keys without a word; a subscale written twice would lose one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

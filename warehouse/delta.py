@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
-from schemas.contract import load_contract
+from schemas.contract import MARTS, SOURCES, load_contract
 from schemas.errors import UsageError, VNSightError
 from schemas.frames import arrow_schema, mart_schema
 from schemas.load import CompleteLoad, LoadFiles
@@ -33,6 +33,7 @@ from schemas.workspace import Workspace
 from warehouse.storage import guard_storage
 
 LEDGER = "ledger/ledger"
+TABLES = (*(f"staged/{s}" for s in SOURCES), *(f"marts/{m}" for m in MARTS))  # those with one live part per shard
 CHECKPOINT_EVERY = 10  # versions; without one a log of 50 commits takes 20 ms to read instead of 3
 
 # Checkpoints are made here, after the load is complete, and old log entries are kept: the recorded version of a table may be
@@ -90,6 +91,11 @@ def live_shards(ws: Workspace, table: str, version: int | None) -> dict[int, str
     if len(shards) != len(files):
         raise VNSightError(f"{table}, version {version}: a shard has two live files; was it written by another program?")
     return dict(sorted(shards.items()))
+
+
+def live_tables(ws: Workspace, base: CompleteLoad) -> dict[str, dict[int, str]]:
+    """Table -> shard -> live file as of a complete load."""
+    return {t: live_shards(ws, t, base.versions[t]) for t in TABLES if t in base.versions}
 
 
 def commit_load(ws: Workspace, files: LoadFiles, base: CompleteLoad) -> CompleteLoad:

@@ -78,11 +78,10 @@ def trace(id: str, *, home: Home = None) -> int:
         A patient, device, response or record id as the source names it (needs the secret), or a key of 16 hexadecimal digits.
         By an id, not by a key, refused rows are found too that name it anywhere; for that the whole quarantine is read.
     """
-    from flows.steps import live_tables
     from pipelines.secret import read_secret
     from pipelines.trace import meaning
     from pipelines.trace import trace as trace_record
-    from warehouse.delta import last_complete, live_files
+    from warehouse.delta import last_complete, live_files, live_tables
 
     ws = find_workspace(home)
     complete = last_complete(ws)

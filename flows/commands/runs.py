@@ -165,8 +165,7 @@ def refresh(*, home: Home = None) -> None:
     """
     from flows.lock import only_run
     from flows.outdated import require_current
-    from flows.steps import live_tables
-    from warehouse.delta import last_complete
+    from warehouse.delta import last_complete, live_tables
     from warehouse.publish import refresh as build_anew
 
     ws = find_workspace(home)

@@ -11,11 +11,10 @@ from typing import Any
 
 from flows.sources import connectors
 from flows.sources.kafka import Topics
-from flows.steps import live_tables
 from schemas.contract import SOURCES
 from schemas.errors import UsageError
 from schemas.workspace import Stream, Workspace
-from warehouse.delta import last_complete
+from warehouse.delta import last_complete, live_tables
 
 
 @dataclass(frozen=True)

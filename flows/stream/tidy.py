@@ -13,9 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.steps import TABLES
 from schemas.workspace import Workspace
-from warehouse.delta import last_complete, live_files
+from warehouse.delta import TABLES, last_complete, live_files
 
 REPLACED = (*TABLES, "staged/segments")  # tables with one part per shard
 GRACE_S = 900.0  # a reader that opened marts.duckdb before a part was replaced has so long to end its query

@@ -7,7 +7,7 @@ One patient a cell would pay the fixed cost of the kernel per patient; a cell of
     device facts ──▶ route: facts wait for the owner of their device, then go to the owner's cell ──┐
     patient facts ──────────────────────────────────────────────────────────────────────────────────┴─▶ evaluate
 
-Nothing here depends on the order of arrival. A cell is a set of facts; what it gives is the batch's own `stage_shard` of that set.
+Nothing here depends on the order of arrival. A cell is a set of facts; what it gives is the batch's own `derive` of that set.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipelines.core.blocks import Block, facts_of
 from pipelines.core.canonical import distinct, owners_of
 from pipelines.core.pseudonym import key_texts
 from pipelines.core.segments import DoseOptions
-from pipelines.core.shard import stage_shard
+from pipelines.core.shard import derive
 from pipelines.core.versions import patient_versions
 from schemas.contract import SOURCES, load_contract
 
@@ -151,8 +151,8 @@ def evaluate(
     # a sum modulo 2^64 has no order
     stamps = behind.group_by("patient_key").agg(_facts=pl.col("_fingerprint").sum()).join(fresh, on="patient_key")
     shard = {s: f.drop("patient_key") if s in DEVICE_SOURCES else f for s, f in chosen.items()}
-    staged = stage_shard(shard, owners, 0, options.dose, options.windows)
-    marts = {name: _stamp(frame, stamps) for name, frame in staged.marts.items()}
+    _, _, derived = derive(shard, owners, options.dose, options.windows)
+    marts = {name: _stamp(frame, stamps) for name, frame in derived.items()}
     return Snapshot(marts, dict(fresh.select("patient_key", "version").iter_rows()))
 
 

@@ -44,19 +44,27 @@ def stage_shard(
     facts: Mapping[str, pl.DataFrame], owners: pl.DataFrame, load: int, options: DoseOptions, windows: tuple[int, ...]
 ) -> StagedShard:
     """Derive the shard from its facts (old and new together, staged schema); see `canonicalise` for `owners`."""
+    canonical, segments, marts = derive(facts, owners, options, windows)
+    fates = pl.concat([_fates(canonical, source, load) for source in SOURCES])
+    return StagedShard(
+        facts={s: canonical.facts[s].select(list(staged_schema(load_contract(s)))).sort("_key", "_fingerprint") for s in SOURCES},
+        segments=segments,
+        marts=marts,
+        dispositions=fates.filter(pl.col("bin") != "accepted").sort("source", "file", "line"),
+        bins=fates.group_by("source", "file", "bin").agg(rows=pl.len().cast(pl.Int64)).sort("source", "file", "bin"),
+    )
+
+
+def derive(
+    facts: Mapping[str, pl.DataFrame], owners: pl.DataFrame, options: DoseOptions, windows: tuple[int, ...]
+) -> tuple[Canonical, pl.DataFrame, dict[str, pl.DataFrame]]:
+    """Facts to what is believed of them, the segments of stimulation, and the marts: what batch and stream have in common."""
     canonical = canonicalise(facts, owners)
     segments = build_segments(
         canonical.accepted("devices"), canonical.accepted("device_settings"), canonical.accepted("interrogations"),
         canonical.accepted("stimulation_sessions"), options,
     )  # fmt: skip
-    fates = pl.concat([_fates(canonical, source, load) for source in SOURCES])
-    return StagedShard(
-        facts={s: canonical.facts[s].select(list(staged_schema(load_contract(s)))).sort("_key", "_fingerprint") for s in SOURCES},
-        segments=segments,
-        marts=_marts(canonical, segments, windows, owners),
-        dispositions=fates.filter(pl.col("bin") != "accepted").sort("source", "file", "line"),
-        bins=fates.group_by("source", "file", "bin").agg(rows=pl.len().cast(pl.Int64)).sort("source", "file", "bin"),
-    )
+    return canonical, segments, _marts(canonical, segments, windows, owners)
 
 
 def _record_id(frame: pl.DataFrame, source: str) -> pl.Series:
