@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long the marts made in SQL take to rebuild over a published workspace, and the most memory each needs.
 
-    python -m bench.marts /path/to/workspace --memory 4GB --threads 2
+    python -m bench.marts /path/to/workspace --memory 3GB --threads 2
 
 The window is built anew in a folder of its own from the live files of the last load; the workspace is only read. Memory is the peak of
 the whole process so far, so a mart that needs less than one before it shows the same figure. Results: bench/results/marts.json and .md.
