@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -14,19 +16,32 @@ from schemas.contract import load_contract
 from schemas.frames import mart_schema
 from warehouse.columns import create_table, mart_columns
 from warehouse.definitions import TABLES, fill_definitions
+from warehouse.statistics import create_functions
 from warehouse.window import mart_steps
 
 Row = dict[str, Any]
 
 
-def connect() -> duckdb.DuckDBPyConnection:
-    """An empty database in UTC with the definitions and instruments filled."""
+@cache
+def _filled() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
-    connection.execute("set TimeZone = 'UTC'; set threads = 1")
+    connection.execute("set threads = 1")
+    create_functions(connection)
     for name in TABLES:
         connection.execute((files("warehouse") / "tables" / f"{name}.sql").read_text(encoding="utf-8"))
     fill_definitions(connection)
     return connection
+
+
+@contextmanager
+def connect() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty database in UTC with the functions there and the definitions and instruments filled; what is done to it is undone."""
+    with _filled().cursor() as connection:
+        connection.execute("set TimeZone = 'UTC'; begin")
+        try:
+            yield connection
+        finally:
+            connection.execute("rollback")
 
 
 def build(

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
+from in_memory import connect
 from window_parts import Row, key
 
 from schemas.contract import load_contract
@@ -18,9 +18,7 @@ from schemas.frames import mart_schema, window_names
 from schemas.workspace import Workspace
 from warehouse import window
 from warehouse.columns import create_table, mart_columns
-from warehouse.definitions import TABLES, fill_definitions
 from warehouse.staged import STAGED, staged_view
-from warehouse.statistics import create_functions
 
 READ = ("patients", "scores", "dose_daily", "responders")
 WS = Workspace(Path())
@@ -51,12 +49,7 @@ def fill(connection: duckdb.DuckDBPyConnection, name: str, rows: Sequence[Row]) 
 @contextmanager
 def world(marts: Sequence[str], staged: Mapping[str, str] | None = None, **rows: Sequence[Row]) -> Iterator[duckdb.DuckDBPyConnection]:
     """Build marts over rows of `READ`; `staged`: source -> a Parquet file of facts below the working directory of the test."""
-    with duckdb.connect() as connection:
-        connection.execute("set TimeZone = 'UTC'; set threads = 1")
-        create_functions(connection)
-        for name in TABLES:
-            connection.execute((files("warehouse") / "tables" / f"{name}.sql").read_text("utf-8"))
-        fill_definitions(connection)
+    with connect() as connection:
         for name in READ:
             fill(connection, name, rows.get(name, ()))
         for source in STAGED:

@@ -23,7 +23,9 @@ def classed(ws: Workspace, people, scores, where: str = "true", definition: str 
     windows = window_names(ws.settings.windows_days)
     dose = [dose_outcome(s, windows, charge_pc_28d=int(s["response_key"], 16), on_ms_28d=7 * int(s["response_key"], 16)) for s in scores]
     files = load_files(ws, 1, {"patients": {0: people}, "scores": {0: scores}, "dose_outcomes": {0: dose}}, [])
-    path = candidate(ws, files, CompleteLoad(0, {}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warehouse.window.SQL_MARTS", ("exposures", "responders"))  # the others are not asked here
+        path = candidate(ws, files, CompleteLoad(0, {}))
     return query(path, f"from responders where definition = '{definition}' and {where} order by all").to_pylist()
 
 

@@ -7,7 +7,7 @@ from scipy.stats import chi2, chi2_contingency, fisher_exact
 from statsmodels.stats.contingency_tables import Table2x2
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
-from window_parts import load_files, patient, score
+from window_parts import load_files, patient, score, workspace
 
 from schemas.code_lists import history_flags
 from schemas.load import CompleteLoad
@@ -18,8 +18,8 @@ COMPARATORS = {"vns": "neither", "vns_cbt": "cbt"}
 METHODS = {"observed": "responded", "locf": "responded_locf", "nri": "responded_nri"}
 
 
-@pytest.fixture
-def path(ws):
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
     """Six patients: two disorders, one, none; arms; one without follow-up; one remitted without a response (6 to 4)."""
     people = [
         patient(1, disorders=["depression", "ptsd"], arm="vns", ect=True), patient(2, disorders=["depression"], arm="vns"),
@@ -28,6 +28,7 @@ def path(ws):
     ]  # fmt: skip
     ends = {1: (20, 10), 2: (20, 11), 3: (20, 2), 4: (6, 4), 5: (20, None)}
     scores = [score(10 * n, n, 0, a) for n, (a, _) in ends.items()] + [score(10 * n + 1, n, 91, b) for n, (_, b) in ends.items()]
+    ws = workspace(tmp_path_factory.mktemp("strata"))
     files = load_files(ws, 1, {"patients": {0: people}, "scores": {0: scores}}, [])
     return candidate(ws, files, CompleteLoad(0, {}))
 
