@@ -49,7 +49,7 @@ def test_ledger_balances_per_file(undisturbed):
     assert per_file.height == len(NAMES)
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     order=st.permutations(NAMES), cuts=st.lists(st.integers(1, len(NAMES) - 1), max_size=3, unique=True),
     shards=st.sampled_from([1, 2, 5]),

@@ -21,7 +21,7 @@ from schemas.envelope import topic_of
 from tests.small_world import SECRET
 from tests.stream_world import Line, arrival, assert_same, batch_of, by_source, lines_of
 
-WORLDS, STEPS, STEP_S = 1000, 4, 86_400
+WORLDS, STEPS, STEP_S = 1000, 5, 86_400
 
 
 def ipc(lines: list[bytes], offset: int) -> bytes:
@@ -59,7 +59,7 @@ def streamed(tmp_path_factory: pytest.TempPathFactory):
     home = tmp_path_factory.mktemp("stream")
     (home / "secret.key").write_bytes(SECRET)
     stream, sent = stream_of(WORLDS, "beam")
-    options = StreamOptions(str(home), cells=CellOptions(cells=2), settle_s=STEP_S)
+    options = StreamOptions(str(home), cells=CellOptions(cells=3), settle_s=STEP_S)
     with beam.Pipeline(runner=BundleBasedDirectRunner(), options=PipelineOptions(["--streaming"])) as pipeline:
         pipeline | stream | StreamMarts(options)
     return merge_updates(waiting_updates(Path(home))).tables, sent
