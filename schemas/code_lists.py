@@ -35,20 +35,21 @@ class HistoryResponse:
     kinds: tuple[str, ...]
 
 
-def _read(name: str) -> Any:
+def read_codes(name: str) -> Any:
+    """Values of a file of `schemas/codes`."""
     return parse_yaml((files("schemas") / "codes" / name).read_text(encoding="utf-8"), name)
 
 
 @cache
 def disorder_prefixes() -> Mapping[str, str]:
     """ICD-10-CM prefix without dot -> disorder; the longest matching prefix decides."""
-    return {prefix: name for name, row in _read("disorders.yaml")["disorders"].items() for prefix in row["prefixes"]}
+    return {prefix: name for name, row in read_codes("disorders.yaml")["disorders"].items() for prefix in row["prefixes"]}
 
 
 @cache
 def disorder_labels() -> Mapping[str, str]:
     """Disorder -> its name for people, in the order of the list."""
-    return {name: row["label"] for name, row in _read("disorders.yaml")["disorders"].items()}
+    return {name: row["label"] for name, row in read_codes("disorders.yaml")["disorders"].items()}
 
 
 def disorder_of(code: str) -> str | None:
@@ -67,7 +68,7 @@ def _plain(code: str) -> str:
 
 @cache
 def _intractable() -> Mapping[str, tuple[str, ...]]:
-    return {disorder: tuple(prefixes) for disorder, prefixes in _read("disorders.yaml")["intractable"].items()}
+    return {disorder: tuple(prefixes) for disorder, prefixes in read_codes("disorders.yaml")["intractable"].items()}
 
 
 def is_intractable(code: str) -> bool | None:
@@ -83,19 +84,19 @@ def is_intractable(code: str) -> bool | None:
 @cache
 def polarities() -> Mapping[str, tuple[str, ...]]:
     """Polarity of a mood disorder -> its disorders; where both are recorded the later one here holds."""
-    return {name: tuple(disorders) for name, disorders in _read("disorders.yaml")["polarity"].items()}
+    return {name: tuple(disorders) for name, disorders in read_codes("disorders.yaml")["polarity"].items()}
 
 
 @cache
 def history_responses() -> tuple[HistoryResponse, ...]:
     """The responses to past treatments of `schemas/codes/history.yaml`, in their order there."""
-    rows = _read("history.yaml")["responses"]
+    rows = read_codes("history.yaml")["responses"]
     return tuple(HistoryResponse(name, row["label"], tuple(row["kinds"])) for name, row in rows.items())
 
 
 @cache
 def history_flags() -> tuple[HistoryFlag, ...]:
     """The flags of `schemas/codes/history.yaml`, in their order there."""
-    rows = _read("history.yaml")["flags"]
+    rows = read_codes("history.yaml")["flags"]
     asked = {name: (row["asked"]["instrument"], row["asked"]["caseness"]) for name, row in rows.items() if "asked" in row}
     return tuple(HistoryFlag(name, row["label"], tuple(row["kinds"]), row["at_least"], asked.get(name)) for name, row in rows.items())

@@ -131,9 +131,9 @@ def _rule(node: Mapping[str, Any]) -> Rule:
     )
 
 
-def read_contract(text: str) -> Contract:
-    """Turn the text of one ODCS file (one table) into a `Contract`; KeyError names what is missing."""
-    node = parse_yaml(text, "contract")
+def read_contract(text: str, where: str) -> Contract:
+    """Turn the text of one ODCS file (one table) into a `Contract`; KeyError names what is missing, UsageError the line of bad YAML."""
+    node = parse_yaml(text, where)
     table = node["schema"][0]
     custom = _custom(table)
     properties = table["properties"]
@@ -153,7 +153,7 @@ def load_contracts() -> Mapping[str, Contract]:
     """Read all shipped contracts: sources by their name, others as `staged.<name>` and `mart.<name>`."""
     folder = files("schemas") / "contracts"
     names = sorted(f.name for f in folder.iterdir() if f.name.endswith(".odcs.yaml"))
-    return {n.removesuffix(".odcs.yaml"): read_contract((folder / n).read_text(encoding="utf-8")) for n in names}
+    return {n.removesuffix(".odcs.yaml"): read_contract((folder / n).read_text(encoding="utf-8"), n) for n in names}
 
 
 def load_contract(name: str) -> Contract:

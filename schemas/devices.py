@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from schemas.typed import parse_yaml
+from schemas.code_lists import read_codes
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def _thousandths(values: list[Any]) -> frozenset[int]:
 @cache
 def load_models() -> Mapping[str, Model]:
     """Read `schemas/codes/device_models.yaml`: model id -> `Model`."""
-    document = parse_yaml((files("schemas") / "codes" / "device_models.yaml").read_text(encoding="utf-8"), "device_models.yaml")
+    document = read_codes("device_models.yaml")
     grids = {name: _thousandths(row["values"]) for name, row in document["grids"].items()}
     models = {}
     for model_id, row in document["models"].items():

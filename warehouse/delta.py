@@ -33,7 +33,7 @@ from schemas.workspace import Workspace
 from warehouse.storage import guard_storage
 
 LEDGER = "ledger/ledger"
-TABLES = (*(f"staged/{s}" for s in SOURCES), *(f"marts/{m}" for m in MARTS))  # those with one live part per shard
+FACTS_AND_MARTS = (*(f"staged/{s}" for s in SOURCES), *(f"marts/{m}" for m in MARTS))  # each with one live part per shard
 CHECKPOINT_EVERY = 10  # versions; without one a log of 50 commits takes 20 ms to read instead of 3
 
 # Checkpoints are made here, after the load is complete, and old log entries are kept: the recorded version of a table may be
@@ -95,7 +95,7 @@ def live_shards(ws: Workspace, table: str, version: int | None) -> dict[int, str
 
 def live_tables(ws: Workspace, base: CompleteLoad) -> dict[str, dict[int, str]]:
     """Table -> shard -> live file as of a complete load."""
-    return {t: live_shards(ws, t, base.versions[t]) for t in TABLES if t in base.versions}
+    return {t: live_shards(ws, t, base.versions[t]) for t in FACTS_AND_MARTS if t in base.versions}
 
 
 def commit_load(ws: Workspace, files: LoadFiles, base: CompleteLoad) -> CompleteLoad:

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from schemas.workspace import Workspace
-from warehouse.delta import TABLES, last_complete, live_files
+from warehouse.delta import FACTS_AND_MARTS, last_complete, live_files
 
-REPLACED = (*TABLES, "staged/segments")  # tables with one part per shard
+REPLACED = (*FACTS_AND_MARTS, "staged/segments")  # tables with one part per shard
 GRACE_S = 900.0  # a reader that opened marts.duckdb before a part was replaced has so long to end its query
 EVERY_S = 60.0
 
